@@ -44,5 +44,7 @@ async function answerMetrics(
 function answerNotFound(request: IncomingMessage, response: ServerResponse): void {
   request.resume();
   response.writeHead(404, { "content-type": "application/json" });
-  response.end(JSON.stringify({ error: { message: "Not found", type: "invalid_request_error", param: null, code: "not_found" } }));
+  response.end(
+    JSON.stringify({ error: { message: "Not found", type: "invalid_request_error", param: null, code: "not_found" } }),
+  );
 }

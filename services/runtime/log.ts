@@ -21,7 +21,18 @@ export function createLogger(options: LoggerOptions): Logger {
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
     formatters: { level: (label: string) => ({ level: label }) },
     redact: {
-      paths: ["authorization", "*.authorization", "token", "*.token", "apiKey", "*.apiKey", "headers", "*.headers", "body", "*.body"],
+      paths: [
+        "authorization",
+        "*.authorization",
+        "token",
+        "*.token",
+        "apiKey",
+        "*.apiKey",
+        "headers",
+        "*.headers",
+        "body",
+        "*.body",
+      ],
       censor: "(hidden)",
     },
   };

@@ -1,0 +1,33 @@
+/**
+ * Condition types and reasons of an AgentDeployment: never renamed, each documented in docs/agentdeployment.md.
+ * Polarity says which status is good.
+ */
+export const CONDITIONS = {
+  Ready: {
+    polarity: "True",
+    meaning: "serves and enforces the current generation",
+    reasons: ["AllReady", "NotAccepted", "Progressing", "Paused", "Revoked", "NotEntitled", "PodsUnavailable"],
+  },
+  Accepted: {
+    polarity: "True",
+    meaning: "the spec is valid and everything it refers to exists and is usable",
+    reasons: ["Accepted", "InvalidSpec", "SecretNotFound", "ConfigMapNotFound", "ServiceNotFound", "NotSupported"],
+  },
+  Progressing: {
+    polarity: "False",
+    meaning: "a rollout is under way",
+    reasons: ["RollingOut", "Complete", "DeadlineExceeded"],
+  },
+  Suspended: {
+    polarity: "False",
+    meaning: "mode Paused or Revoked has taken effect",
+    reasons: ["Paused", "Revoked", "Running"],
+  },
+  MeteringHealthy: {
+    polarity: "True",
+    meaning: "usage of the last closed hour is reported, the backlog is bounded",
+    reasons: ["Posting", "Backlog", "Rejected", "NoCredential", "NotMetered", "AwaitingFirstHour"],
+  },
+} as const satisfies Record<string, { polarity: "True" | "False"; meaning: string; reasons: readonly string[] }>;
+export type ConditionType = keyof typeof CONDITIONS;
+export type ConditionReason<T extends ConditionType> = (typeof CONDITIONS)[T]["reasons"][number];

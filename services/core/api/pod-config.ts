@@ -1,0 +1,103 @@
+import { z } from "zod";
+import { entitlementSchema } from "./pod-usage.ts";
+
+/**
+ * The slow path of change (docs/decisions/0002): what the operator renders into one ConfigMap per agent and the kubelet
+ * mounts, one file per component. The digest of a config is the SHA-256 of the file's bytes, in hex.
+ */
+const agentRefSchema = z.object({ namespace: z.string(), name: z.string() });
+
+/** Whom our own pods believe: tokens of the cluster's issuer, for this audience, from these accounts. */
+export const serviceIdentitySchema = z.object({
+  issuer: z.string(),
+  audience: z.string(),
+  /** `system:serviceaccount:NAMESPACE:NAME` */
+  subjects: z.array(z.string()).max(16),
+  jwks: z.object({ keys: z.array(z.record(z.string(), z.unknown())).max(16) }),
+});
+export type ServiceIdentity = z.output<typeof serviceIdentitySchema>;
+
+const upstreamAuthSchema = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("None") }),
+  z.object({ type: z.literal("WorkloadIdentity") }),
+  /** The file is read again when it changes: secrets rotate without a restart. */
+  z.object({ type: z.literal("SecretFile"), file: z.string() }),
+]);
+export type UpstreamAuth = z.output<typeof upstreamAuthSchema>;
+
+const gatewayDeploymentSchema = z.object({
+  name: z.string(),
+  type: z.enum(["AzureOpenAI", "OpenAI"]),
+  /** Up to and including /v1, without a final slash. */
+  baseUrl: z.string(),
+  /** What the upstream calls the model. */
+  model: z.string(),
+  auth: upstreamAuthSchema,
+  priority: z.int(),
+  weight: z.int(),
+});
+export type GatewayDeployment = z.output<typeof gatewayDeploymentSchema>;
+
+export const gatewayConfigSchema = z.object({
+  agent: agentRefSchema,
+  models: z.array(
+    z.object({ name: z.string(), outputTokensMax: z.int(), deployments: z.array(gatewayDeploymentSchema).min(1) }),
+  ),
+  orchestrator: z.object({
+    url: z.string(),
+    /** Audience of the token that we present there. */
+    audience: z.string(),
+  }),
+  apiKeys: z.array(
+    z.object({ name: z.string(), sha256: z.string(), principal: z.string(), expiresAt: z.string().optional() }),
+  ),
+  /** Who among our own pods may call: the agent's orchestrator. */
+  serviceIdentity: serviceIdentitySchema,
+});
+export type GatewayConfig = z.output<typeof gatewayConfigSchema>;
+
+const orchestratorToolSchema = z.object({
+  name: z.string(),
+  url: z.string(),
+  auth: upstreamAuthSchema,
+  functions: z.array(
+    z.object({
+      name: z.string(),
+      lane: z.enum(["Automatic", "Approval", "Never"]),
+      callsPerRun: z.int().optional(),
+      callsPerHour: z.int().optional(),
+      overLimit: z.enum(["Approval", "Never"]),
+      retry: z.enum(["Unsafe", "Safe"]),
+    }),
+  ),
+});
+export type OrchestratorTool = z.output<typeof orchestratorToolSchema>;
+
+export const orchestratorConfigSchema = z.object({
+  agent: agentRefSchema,
+  generation: z.int(),
+  instructions: z.string(),
+  /** The alias the agent thinks with. */
+  model: z.string(),
+  gateway: z.object({
+    /** Without a path: http://NAME-gateway.NAMESPACE.svc.cluster.local:8080 */
+    url: z.string(),
+    audience: z.string(),
+  }),
+  tools: z.array(orchestratorToolSchema),
+  budgets: z.object({ turns: z.int(), toolCalls: z.int().optional() }),
+  /** Who may call: the agent's gateway. */
+  serviceIdentity: serviceIdentitySchema,
+});
+export type OrchestratorConfig = z.output<typeof orchestratorConfigSchema>;
+
+/** The fast path: `control.json`, written by the sidecar from PodUsage.spec, read by the service. */
+export const controlSchema = z.object({
+  mode: z.enum(["Running", "Constrained", "Paused", "Revoked"]),
+  revokedKeys: z.array(z.string()).default([]),
+  entitlement: entitlementSchema,
+  leases: z.array(z.object({ dimension: z.string(), upTo: z.string() })).default([]),
+  term: z.int().default(0),
+  clockOffsetSeconds: z.int().default(0),
+});
+export type Control = z.output<typeof controlSchema>;

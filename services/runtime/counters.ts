@@ -1,0 +1,126 @@
+import { randomUUID } from "node:crypto";
+import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
+import { COUNTER_SLOT_BYTES, type CounterRecord, decodeCounterFile, encodeCounterSlot } from "#core/counter-record.ts";
+import { EPOCH_METRIC, USAGE_METRIC } from "#core/usage.ts";
+
+/** Dimensions of one file: a bound on the label set of the family that money is read from. */
+const DIMENSIONS_MAX = 32;
+
+export interface CounterOptions {
+  readonly file: string;
+  /** Dimensions that show from the start with 0; others may be added by `count` up to 32. */
+  readonly dimensions: readonly string[];
+  /** Identity of this boot of the node; a file of another boot starts a new epoch. */
+  readonly bootId: string;
+}
+
+/** Counters that survive a crash of their process: every change is in the file before `count` returns. */
+export interface Counters {
+  readonly epoch: string;
+  /** The journal row that the totals hold, as restored or last stored. */
+  readonly journalSequence: number;
+  /**
+   * Adds usage and stores it, all dimensions in one write. Call it before the unit is answered.
+   * `journalSequence` is the row of the fact, where a journal exists. Throws when the file cannot be written: do not answer then.
+   */
+  count(usage: Readonly<Record<string, bigint>>, journalSequence?: number): void;
+  total(dimension: string): bigint;
+  /** Records what the service runs with; stored with the next write, at once if it changed. */
+  echo(state: Pick<CounterRecord, "configDigest" | "controlDigest" | "leases">): void;
+  /** The metered series in Prometheus text: the file's own numbers, with the epoch. */
+  exposition(): string;
+  close(): void;
+}
+
+/** Opens or creates the counter file. Page cache survives a process crash, so nothing is fsynced (docs/metering.md). */
+export function openCounters(options: CounterOptions): Counters {
+  let record = restore(options);
+  const fd = openSync(options.file, "a");
+  closeSync(fd);
+  const handle = openSync(options.file, "r+");
+
+  const store = (next: CounterRecord): void => {
+    const slot = encodeCounterSlot(next);
+    writeSync(handle, slot, 0, slot.length, (next.sequence % 2) * COUNTER_SLOT_BYTES);
+    record = next;
+  };
+  store({ ...record, sequence: record.sequence + 1 });
+
+  return {
+    epoch: record.epoch,
+    get journalSequence() {
+      return record.journalSequence;
+    },
+    count(usage, journalSequence) {
+      const totals = { ...record.totals };
+      for (const [dimension, amount] of Object.entries(usage))
+        totals[dimension] = add(totals[dimension], dimension, amount);
+      if (Object.keys(totals).length > DIMENSIONS_MAX)
+        throw new Error(`Cannot count usage as there must be at most ${DIMENSIONS_MAX} dimensions`);
+      store({
+        ...record,
+        sequence: record.sequence + 1,
+        totals,
+        journalSequence: Math.max(record.journalSequence, journalSequence ?? 0),
+      });
+    },
+    total: (dimension) => BigInt(record.totals[dimension] ?? "0"),
+    echo(state) {
+      const next = { ...record, ...state, sequence: record.sequence + 1 };
+      if (JSON.stringify({ ...next, sequence: 0 }) !== JSON.stringify({ ...record, sequence: 0 })) store(next);
+    },
+    exposition: () => renderExposition(record),
+    close: () => closeSync(handle),
+  };
+}
+
+/** The boot id of this node, or a constant where the kernel does not tell. */
+export function readBootId(): string {
+  try {
+    return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
+  } catch {
+    return "unknown";
+  }
+}
+
+function add(total: string | undefined, dimension: string, amount: bigint): string {
+  if (amount < 0n) throw new Error(`Cannot count usage as ${dimension} must be >= 0: current value is ${amount}`);
+  return (BigInt(total ?? "0") + amount).toString();
+}
+
+function restore(options: CounterOptions): CounterRecord {
+  const stored = readRecord(options.file);
+  const zeros = Object.fromEntries(options.dimensions.map((dimension) => [dimension, "0"]));
+  if (stored?.bootId === options.bootId) return { ...stored, totals: { ...zeros, ...stored.totals } };
+  return {
+    sequence: stored?.sequence ?? 0,
+    epoch: randomUUID(),
+    bootId: options.bootId,
+    totals: zeros,
+    journalSequence: stored?.journalSequence ?? 0,
+    configDigest: "",
+    controlDigest: "",
+    leases: {},
+  };
+}
+
+function readRecord(file: string): CounterRecord | undefined {
+  try {
+    return decodeCounterFile(readFileSync(file));
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+function renderExposition(record: CounterRecord): string {
+  const lines = [
+    `# HELP ${EPOCH_METRIC} The life of the metered counters.`,
+    `# TYPE ${EPOCH_METRIC} gauge`,
+    `${EPOCH_METRIC}{epoch="${record.epoch}"} 1`,
+    `# HELP ${USAGE_METRIC} Metered usage in base units, over all lives of the process in this epoch.`,
+    `# TYPE ${USAGE_METRIC} counter`,
+    ...Object.entries(record.totals).map(([dimension, total]) => `${USAGE_METRIC}{dimension="${dimension}"} ${total}`),
+  ];
+  return `${lines.join("\n")}\n`;
+}
