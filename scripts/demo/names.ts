@@ -1,0 +1,13 @@
+/** Names of the demo, shared by `npm start`, `npm stop` and the stories of test/cluster. */
+export const DEMO = {
+  release: "supercargo",
+  systemNamespace: "supercargo-system",
+  agentNamespace: "order-desk",
+  agent: "order-desk",
+  azureNamespace: "supercargo-azure",
+  plan: "starter",
+  clientId: "11111111-1111-4111-8111-111111111111",
+  /** The all-zero subscription is the one with which a clock may be moved. */
+  resourceId:
+    "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/demo/providers/Microsoft.ContainerService/managedClusters/demo/providers/Microsoft.KubernetesConfiguration/extensions/supercargo",
+} as const;
