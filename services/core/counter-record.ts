@@ -22,6 +22,8 @@ const recordSchema = z.object({
   /** What the service runs with, for the enforcement echo. */
   configDigest: z.string().max(64),
   controlDigest: z.string().max(64),
+  /** The mode of control.json that the service applies; empty before the first control. */
+  mode: z.string().max(16).default(""),
   /** Applied ceilings and what is held for calls in flight, per dimension. */
   leases: z.record(z.string(), z.object({ applied: countText, held: countText })),
 });

@@ -26,7 +26,7 @@ export interface Counters {
   count(usage: Readonly<Record<string, bigint>>, journalSequence?: number): void;
   total(dimension: string): bigint;
   /** Records what the service runs with; stored with the next write, at once if it changed. */
-  echo(state: Pick<CounterRecord, "configDigest" | "controlDigest" | "leases">): void;
+  echo(state: Pick<CounterRecord, "configDigest" | "controlDigest" | "mode" | "leases">): void;
   /** The metered series in Prometheus text: the file's own numbers, with the epoch. */
   exposition(): string;
   close(): void;
@@ -100,6 +100,7 @@ function restore(options: CounterOptions): CounterRecord {
     journalSequence: stored?.journalSequence ?? 0,
     configDigest: "",
     controlDigest: "",
+    mode: "",
     leases: {},
   };
 }

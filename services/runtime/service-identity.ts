@@ -2,7 +2,7 @@ import { createLocalJWKSet, errors, jwtVerify } from "jose";
 import type { ServiceIdentity } from "#core/api/pod-config.ts";
 
 export type ServiceIdentityResult =
-  | { readonly ok: true; readonly subject: string }
+  | { readonly ok: true; readonly subject: string; readonly expiresAtMs: number }
   | { readonly ok: false; readonly reason: string };
 
 /** Clock skew that is forgiven on exp and nbf. */
@@ -16,7 +16,7 @@ export function createServiceVerifier(
   identity: ServiceIdentity,
 ): (token: string, nowMs: number) => Promise<ServiceIdentityResult> {
   const keys = createLocalJWKSet({
-    keys: identity.jwks.keys.map((key) => ({ ...key, kty: String(key["kty"] ?? "") })),
+    keys: identity.jwks.keys.map((key) => ({ ...key, kty: typeof key["kty"] === "string" ? key["kty"] : "" })),
   });
   return async (token, nowMs) => {
     try {
@@ -30,7 +30,7 @@ export function createServiceVerifier(
       });
       const subject = payload.sub ?? "";
       if (!identity.subjects.includes(subject)) return { ok: false, reason: `subject ${subject} is not allowed here` };
-      return { ok: true, subject };
+      return { ok: true, subject, expiresAtMs: (payload.exp ?? 0) * 1000 };
     } catch (error) {
       return { ok: false, reason: error instanceof errors.JOSEError ? error.message : "the token cannot be verified" };
     }

@@ -28,20 +28,27 @@ export function watchFile<T>(file: string, parse: (text: string) => T): WatchedF
       const stat = statSync(file, { bigint: true });
       const mark = `${stat.ino}:${stat.size}:${stat.mtimeNs}`;
       if (mark === seen) return false;
+      // Forgotten until this content is judged: a file that vanished and came back must be looked at again.
+      seen = "";
       if (stat.size > FILE_BYTES_MAX)
         throw new Error(`must be at most ${FILE_BYTES_MAX} bytes: current size is ${stat.size}`);
       const bytes = readFileSync(file);
       const digest = createHash("sha256").update(bytes).digest("hex");
       seen = mark;
-      if (digest === current?.digest) return false;
-      current = { value: parse(bytes.toString("utf8")), digest };
+      const changed = digest !== current?.digest;
+      if (changed) current = { value: parse(bytes.toString("utf8")), digest };
       problem = undefined;
-      return true;
+      return changed;
     } catch (error) {
+      if (isMissing(error)) seen = "";
       problem = `Cannot read ${file}: ${error instanceof Error ? error.message : String(error)}`;
       return false;
     }
   };
   refresh();
   return { current: () => current, problem: () => problem, refresh };
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ENOENT";
 }

@@ -1,0 +1,107 @@
+/**
+ * Every error that a client of Supercargo can get, in OpenAI's shape: a closed table, told to people in docs/errors.md.
+ * `next` is what the caller should do: `retry` the same request soon, `wait` as long as `retry-after` says, or `stop`,
+ * because no repetition helps (the answer then carries `x-should-retry: false`).
+ */
+export const ERRORS = {
+  invalid_api_key: { status: 401, type: "authentication_error", next: "stop" },
+  invalid_token: { status: 401, type: "authentication_error", next: "stop" },
+  subscription_suspended: { status: 403, type: "permission_error", next: "stop" },
+  not_entitled: { status: 403, type: "permission_error", next: "stop" },
+  agent_paused: { status: 403, type: "permission_error", next: "stop" },
+  hard_limit_reached: { status: 403, type: "insufficient_quota", next: "stop" },
+  rate_limit_exceeded: { status: 429, type: "rate_limit_error", next: "wait" },
+  invalid_json: { status: 400, type: "invalid_request_error", next: "stop" },
+  invalid_value: { status: 400, type: "invalid_request_error", next: "stop" },
+  unsupported_parameter: { status: 400, type: "invalid_request_error", next: "stop" },
+  content_filter: { status: 400, type: "invalid_request_error", next: "stop" },
+  model_not_found: { status: 404, type: "invalid_request_error", next: "stop" },
+  response_not_found: { status: 404, type: "invalid_request_error", next: "stop" },
+  not_found: { status: 404, type: "invalid_request_error", next: "stop" },
+  method_not_allowed: { status: 405, type: "invalid_request_error", next: "stop" },
+  conflict: { status: 409, type: "invalid_request_error", next: "stop" },
+  request_too_large: { status: 413, type: "invalid_request_error", next: "stop" },
+  unsupported_media_type: { status: 415, type: "invalid_request_error", next: "stop" },
+  request_timeout: { status: 408, type: "invalid_request_error", next: "retry" },
+  internal_error: { status: 500, type: "server_error", next: "stop" },
+  upstream_error: { status: 502, type: "upstream_error", next: "retry" },
+  upstream_refused_credential: { status: 502, type: "upstream_error", next: "stop" },
+  upstream_timeout: { status: 504, type: "upstream_error", next: "retry" },
+  /** Only inside a stream that had begun: the status was 200 by then. */
+  stream_interrupted: { status: 502, type: "upstream_error", next: "retry" },
+  not_ready: { status: 503, type: "server_error", next: "wait" },
+  draining: { status: 503, type: "server_error", next: "retry" },
+  overloaded: { status: 503, type: "server_error", next: "wait" },
+  metering_unavailable: { status: 503, type: "server_error", next: "wait" },
+  guardrail_unavailable: { status: 503, type: "server_error", next: "wait" },
+} as const satisfies Record<string, ErrorEntry>;
+
+export interface ErrorEntry {
+  readonly status: number;
+  readonly type: string;
+  readonly next: "retry" | "wait" | "stop";
+}
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** Whether a text is one of our codes. */
+export function isErrorCode(text: string): text is ErrorCode {
+  return Object.hasOwn(ERRORS, text);
+}
+
+/** The body of an error answer. */
+export interface ErrorBody {
+  readonly error: {
+    readonly message: string;
+    readonly type: string;
+    readonly param: string | null;
+    readonly code: string;
+  };
+}
+
+/** The row of a code. */
+export function errorEntry(code: ErrorCode): ErrorEntry {
+  return ERRORS[code];
+}
+
+/** The body that a client gets: the message says what failed, what is allowed and the current value, never a secret. */
+export function toErrorBody(code: ErrorCode, message: string, param: string | null = null): ErrorBody {
+  return { error: { message, type: ERRORS[code].type, param, code } };
+}
+
+export interface RefusalOptions {
+  /** The field of the request at fault. */
+  readonly param?: string | null;
+  /** For `wait`: what `retry-after` says. */
+  readonly retryAfterMs?: number;
+  readonly cause?: unknown;
+}
+
+/** A request that ends with one row of the table; thrown by steps, turned into an answer in one place. */
+export class Refusal extends Error {
+  readonly code: ErrorCode;
+  readonly param: string | null;
+  readonly retryAfterMs: number | undefined;
+  constructor(code: ErrorCode, message: string, options: RefusalOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "Refusal";
+    this.code = code;
+    this.param = options.param ?? null;
+    this.retryAfterMs = options.retryAfterMs;
+  }
+}
+
+/** The headers that tell a client whether and when to come back (the `openai` SDK reads them in this spelling). */
+export function errorHeaders(code: ErrorCode, retryAfterMs?: number): Record<string, string> {
+  const { next, status } = errorEntry(code);
+  const waitMs = retryAfterMs ?? (next === "wait" ? RETRY_AFTER_DEFAULT_MS : undefined);
+  return {
+    ...(status === 401 ? { "www-authenticate": `Bearer realm="supercargo", error="invalid_token"` } : {}),
+    ...(next === "stop" ? { "x-should-retry": "false" } : {}),
+    ...(waitMs === undefined
+      ? {}
+      : { "retry-after": String(Math.ceil(waitMs / 1000)), "retry-after-ms": String(Math.ceil(waitMs)) }),
+  };
+}
+
+const RETRY_AFTER_DEFAULT_MS = 2000;
