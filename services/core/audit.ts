@@ -1,0 +1,46 @@
+import type { Lane, PolicyDecision, PolicyRule, RefusalCode } from "./policy.ts";
+
+/** What became of a call: refused before it left, or how it ended. */
+export type AuditOutcome = "Refused" | "Started" | "Done" | "Failed" | "Unknown";
+
+/** Who did what under which rule. Holds no prompt, no argument and no result: digests alone. */
+export interface AuditRecord {
+  readonly audit: true;
+  /** Verified subject of the caller: the agent's gateway. */
+  readonly who: string;
+  /** Verified principal that the call is made for. */
+  readonly actingFor: string;
+  /** NAMESPACE/NAME of the AgentDeployment. */
+  readonly agent: string;
+  /** Generation of the AgentDeployment whose rules decided. */
+  readonly generation: number;
+  readonly run: string;
+  readonly call: string;
+  /** SERVER/FUNCTION as configured, else what the model asked for. */
+  readonly tool: string;
+  /** SHA-256 of the canonical arguments (RFC 8785), in hex. */
+  readonly argumentsDigest: string;
+  readonly lane: Lane;
+  readonly rule: PolicyRule;
+  readonly code: RefusalCode | "";
+  readonly outcome: AuditOutcome;
+}
+
+/** The circumstances of a call, without the decision. */
+export type AuditSubject = Pick<
+  AuditRecord,
+  "who" | "actingFor" | "agent" | "generation" | "run" | "call" | "tool" | "argumentsDigest"
+>;
+
+/** Joins circumstances, decision and outcome to one record. A refused call has no other outcome than Refused. */
+export function toAuditRecord(subject: AuditSubject, decision: PolicyDecision, outcome: AuditOutcome): AuditRecord {
+  const refused = decision.effect === "Refuse";
+  return {
+    audit: true,
+    ...subject,
+    lane: decision.lane,
+    rule: decision.rule,
+    code: refused ? decision.code : "",
+    outcome: refused ? "Refused" : outcome,
+  };
+}

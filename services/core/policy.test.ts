@@ -1,0 +1,155 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { toAuditRecord } from "./audit.ts";
+import { type ActionFacts, decideAction, type ToolRule } from "./policy.ts";
+
+const tool: ToolRule = { server: "orders", name: "refund_order", lane: "Automatic", overLimit: "Never" };
+const facts: ActionFacts = {
+  tool,
+  definition: "Pinned",
+  argumentsProblem: undefined,
+  callsInRun: 0,
+  callsInHour: 0,
+  mode: "Running",
+  toolCallsUsed: 0,
+  toolCallsMax: undefined,
+  entitled: true,
+};
+
+describe("decideAction", () => {
+  it("calls a listed function in lane Automatic", () => {
+    expect(decideAction(facts)).toEqual({
+      effect: "Call",
+      lane: "Automatic",
+      rule: "lane_automatic",
+      reason: "Automatic within its limits",
+    });
+  });
+
+  it.each([
+    ["a function that is not listed", { tool: undefined }, "tool_known", "unknown_tool"],
+    ["a changed definition", { definition: "Changed" }, "definition_pinned", "definition_changed"],
+    ["a vanished definition", { definition: "Missing" }, "definition_pinned", "unknown_tool"],
+    ["bad arguments", { argumentsProblem: "order_id is required" }, "arguments_valid", "invalid_arguments"],
+    ["lane Never", { tool: { ...tool, lane: "Never" } }, "lane_never", "tool_forbidden"],
+    ["lane Approval", { tool: { ...tool, lane: "Approval" } }, "lane_approval", "approval_unavailable"],
+    ["the run's limit", { tool: { ...tool, callsPerRun: 1 }, callsInRun: 1 }, "calls_per_run", "over_limit"],
+    ["a limit of zero", { tool: { ...tool, callsPerRun: 0 } }, "calls_per_run", "over_limit"],
+    ["the hour's limit", { tool: { ...tool, callsPerHour: 3 }, callsInHour: 3 }, "calls_per_hour", "over_limit"],
+    [
+      "a limit that turns to Approval",
+      { tool: { ...tool, callsPerRun: 1, overLimit: "Approval" }, callsInRun: 1 },
+      "calls_per_run",
+      "approval_unavailable",
+    ],
+    ["mode Constrained", { mode: "Constrained" }, "mode_constrained", "approval_unavailable"],
+    ["the run's budget", { toolCallsUsed: 2, toolCallsMax: 2 }, "budget_tool_calls", "budget_exhausted"],
+    ["mode Revoked", { mode: "Revoked" }, "entitlement", "not_entitled"],
+    ["a grant that has run out", { entitled: false }, "entitlement", "not_entitled"],
+  ] as const)("refuses %s", (_what, change, rule, code) => {
+    expect(decideAction({ ...facts, ...change })).toMatchObject({ effect: "Refuse", rule, code });
+  });
+
+  it("lets a run that had begun finish while the agent is Paused", () => {
+    expect(decideAction({ ...facts, mode: "Paused" }).effect).toBe("Call");
+  });
+
+  it("looks at definition and arguments before the lane", () => {
+    const never = { ...tool, lane: "Never" } as const;
+    expect(decideAction({ ...facts, tool: never, definition: "Changed" }).rule).toBe("definition_pinned");
+    expect(decideAction({ ...facts, tool: never, argumentsProblem: "x" }).rule).toBe("arguments_valid");
+  });
+});
+
+const limit = fc.option(fc.integer({ min: 0, max: 5 }), { nil: undefined });
+const anyTool: fc.Arbitrary<ToolRule> = fc.record({
+  server: fc.constant("orders"),
+  name: fc.constant("f"),
+  lane: fc.constantFrom("Automatic", "Approval", "Never"),
+  callsPerRun: limit,
+  callsPerHour: limit,
+  overLimit: fc.constantFrom("Approval", "Never"),
+});
+const anyFacts: fc.Arbitrary<ActionFacts> = fc.record({
+  tool: fc.option(anyTool, { nil: undefined }),
+  definition: fc.constantFrom("Pinned", "Changed", "Missing"),
+  argumentsProblem: fc.option(fc.string(), { nil: undefined }),
+  callsInRun: fc.nat(6),
+  callsInHour: fc.nat(6),
+  mode: fc.constantFrom("Running", "Constrained", "Paused", "Revoked"),
+  toolCallsUsed: fc.nat(6),
+  toolCallsMax: limit,
+  entitled: fc.boolean(),
+});
+
+describe("decideAction, laws", () => {
+  it("has no path from Never, Approval or an unlisted function to a call", () => {
+    fc.assert(
+      fc.property(anyFacts, (any) => {
+        fc.pre(any.tool?.lane !== "Automatic");
+        expect(decideAction(any).effect).toBe("Refuse");
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  it("calls only what is pinned, well formed, within every limit and entitled", () => {
+    fc.assert(
+      fc.property(anyFacts, (any) => {
+        if (decideAction(any).effect !== "Call") return;
+        expect(any.definition).toBe("Pinned");
+        expect(any.argumentsProblem).toBeUndefined();
+        expect(any.entitled).toBe(true);
+        expect(["Running", "Paused"]).toContain(any.mode);
+        expect(any.callsInRun).toBeLessThan(any.tool?.callsPerRun ?? Infinity);
+        expect(any.callsInHour).toBeLessThan(any.tool?.callsPerHour ?? Infinity);
+        expect(any.toolCallsUsed).toBeLessThan(any.toolCallsMax ?? Infinity);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it("never turns a refusal into a call when one more call has been made", () => {
+    fc.assert(
+      fc.property(anyFacts, (any) => {
+        fc.pre(decideAction(any).effect === "Refuse");
+        const later = {
+          ...any,
+          callsInRun: any.callsInRun + 1,
+          callsInHour: any.callsInHour + 1,
+          toolCallsUsed: any.toolCallsUsed + 1,
+        };
+        expect(decideAction(later).effect).toBe("Refuse");
+      }),
+    );
+  });
+});
+
+describe("toAuditRecord", () => {
+  const subject = {
+    who: "system:serviceaccount:a:b",
+    actingFor: "alice",
+    agent: "a/desk",
+    generation: 3,
+    run: "resp_1",
+    call: "call_1",
+    tool: "orders/refund_order",
+    argumentsDigest: "00",
+  };
+
+  it("says how an allowed call ended", () => {
+    expect(toAuditRecord(subject, decideAction(facts), "Unknown")).toEqual({
+      audit: true,
+      ...subject,
+      lane: "Automatic",
+      rule: "lane_automatic",
+      code: "",
+      outcome: "Unknown",
+    });
+  });
+
+  it("never claims that a refused call was made", () => {
+    const refused = decideAction({ ...facts, entitled: false });
+    expect(toAuditRecord(subject, refused, "Done")).toMatchObject({ code: "not_entitled", outcome: "Refused" });
+  });
+});
