@@ -1,0 +1,141 @@
+import type { RequestListener } from "node:http";
+import Koa from "koa";
+import type { Router } from "@koa/router";
+import { systemClock, type Clock } from "#runtime/clock.ts";
+import { withHealth } from "#runtime/health.ts";
+import { createLogger, type Logger } from "#runtime/log.ts";
+import { BodyTooLargeError, startServer, type RunningServer } from "#runtime/server.ts";
+import { createControlRouter } from "./control.ts";
+import { createImdsRouter } from "./imds.ts";
+import { createIssuerRouter } from "./issuer.ts";
+import type { KeyRingOptions } from "./keys.ts";
+import { createMeteringRouter } from "./metering.ts";
+import { createModelRouter, type ModelSettings } from "./model.ts";
+import { emptySeed, type Seed } from "./seed.ts";
+import { createWorld, type World } from "./world.ts";
+
+export type StandInName = "metering" | "model" | "issuer" | "control" | "imds";
+
+export const STAND_INS: readonly StandInName[] = ["metering", "model", "issuer", "control", "imds"];
+
+/** Where a listener binds; port 0 asks for a free one. */
+export interface Address {
+  readonly port: number;
+  readonly host: string;
+}
+
+/** The default is a whole emulator on free ports of the loopback address. */
+export interface EmulatorOptions {
+  readonly standIns: readonly StandInName[];
+  /** Metering, model and issuer. */
+  readonly main: Address;
+  readonly control: Address;
+  readonly imds: Address;
+  /** The `iss` claim and the base of the issuer's links; the main URL if absent. */
+  readonly publicUrl?: string;
+  /** Resources, identities and switches at the start and after a reset. */
+  readonly seed: Seed;
+  readonly model: ModelSettings;
+  /** Processes with the same keys believe each other's tokens; random if empty. */
+  readonly keys: KeyRingOptions;
+  readonly offsetSeconds: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+export interface Emulator {
+  /** Base of metering (`/api`), model (`/openai/v1`, `/v1`) and issuer. */
+  readonly url: string;
+  readonly controlUrl: string;
+  readonly imdsUrl: string;
+  /** Stops all listeners; requests in flight get `deadlineMs`. */
+  stop(deadlineMs?: number): Promise<void>;
+}
+
+const FREE_LOOPBACK: Address = { port: 0, host: "127.0.0.1" };
+
+function withDefaults(given: Partial<EmulatorOptions>): EmulatorOptions {
+  return {
+    standIns: STAND_INS,
+    main: FREE_LOOPBACK,
+    control: FREE_LOOPBACK,
+    imds: FREE_LOOPBACK,
+    seed: emptySeed,
+    model: { apiKeys: [], deployments: [] },
+    keys: {},
+    offsetSeconds: 0,
+    clock: systemClock,
+    log: createLogger({ component: "emulator", level: "silent" }),
+    ...given,
+  };
+}
+
+/** Starts the stand-ins and resolves when all listen. The URL of a stand-in that is not started is empty. */
+export async function startEmulator(given: Partial<EmulatorOptions> = {}): Promise<Emulator> {
+  const options = withDefaults(given);
+  const world = await createWorld(options);
+  const servers: RunningServer[] = [];
+  const open = async (routers: readonly Router[], address: Address): Promise<string> => {
+    if (routers.length === 0) return "";
+    const server = await startServer({ ...address, handler: toHandler(world, routers), clock: options.clock });
+    servers.push(server);
+    return server.url;
+  };
+  let issuerUrl = options.publicUrl ?? "";
+  const routers = createRouters(world, options, () => issuerUrl);
+  const stop = async (deadlineMs = 0): Promise<void> => {
+    await Promise.all(servers.map((server) => server.stop(deadlineMs)));
+  };
+  try {
+    const url = await open(routers.main, options.main);
+    issuerUrl ||= url;
+    const controlUrl = await open(routers.control, options.control);
+    return { url, controlUrl, imdsUrl: await open(routers.imds, options.imds), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+/** The routers of each listener. */
+function createRouters(
+  world: World,
+  options: EmulatorOptions,
+  issuerUrl: () => string,
+): { main: Router[]; control: Router[]; imds: Router[] } {
+  const when = (name: StandInName, create: () => Router): Router[] =>
+    options.standIns.includes(name) ? [create()] : [];
+  return {
+    main: [
+      ...when("metering", () => createMeteringRouter(world)),
+      ...when("model", () => createModelRouter(world, options.model)),
+      ...when("issuer", () => createIssuerRouter(world, issuerUrl)),
+    ],
+    control: when("control", () => createControlRouter(world, options.seed)),
+    imds: when("imds", () => createImdsRouter(world)),
+  };
+}
+
+/** A Koa application of some routers, with health. Unknown paths get 404 with what exists. */
+function toHandler(world: World, routers: readonly Router[]): RequestListener {
+  const app = new Koa();
+  app.silent = true;
+  app.on("error", (err: unknown) => world.log.error({ err }, "Failed to answer"));
+  app.use(async (context, next) => {
+    try {
+      await next();
+    } catch (error) {
+      if (!(error instanceof BodyTooLargeError)) throw error;
+      context.status = 413;
+      context.body = { error: { code: "RequestTooLarge", message: error.message } };
+    }
+  });
+  for (const router of routers) app.use(router.routes()).use(router.allowedMethods());
+  const paths = routers.flatMap((router) => router.stack.map((layer) => String(layer.path)));
+  app.use((context) => {
+    context.status = 404;
+    context.body = { error: { code: "NotFound", message: `Cannot find ${context.path}`, paths } };
+  });
+  const handle = app.callback();
+  return withHealth({ ready: () => undefined }, (request, response) => void handle(request, response));
+}

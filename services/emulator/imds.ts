@@ -1,0 +1,91 @@
+import { Router } from "@koa/router";
+import type { Context } from "koa";
+import { toMiddleware } from "./endpoint.ts";
+import { TENANT_ID, type Identity, type World } from "./world.ts";
+
+const PATH = "/metadata/identity/oauth2/token";
+
+/** The token endpoint of Azure's instance metadata service: same query, header and string-typed times. */
+export function createImdsRouter(world: World): Router {
+  const router = new Router();
+  const answer = toMiddleware(world, {
+    standIn: "imds",
+    route: "token",
+    faultBody: (status) => ({ error: "emulated_fault", error_description: `Emulated status ${status}` }),
+    answer: (context) => answerToken(world, context),
+  });
+  router.get(PATH, answer);
+  router.get(`${PATH}/`, answer);
+  return router;
+}
+
+async function answerToken(world: World, context: Context): Promise<void> {
+  const problem = findProblem(context);
+  if (problem !== undefined) return refuse(context, problem);
+  const identity = findIdentity(world, queryText(context, "client_id"));
+  if (!identity) return refuse(context, "Identity not found");
+  const resource = queryText(context, "resource") ?? "";
+  const token = await issueIdentityToken(world, { identity, audience: resource });
+  context.set("cache-control", "no-store");
+  context.body = {
+    access_token: token.accessToken,
+    client_id: identity.clientId,
+    expires_in: String(token.expiresAt - token.issuedAt),
+    expires_on: String(token.expiresAt),
+    ext_expires_in: String(Math.max(0, token.expiresAt - token.issuedAt - 1)),
+    not_before: String(token.issuedAt),
+    resource,
+    token_type: "Bearer",
+  };
+}
+
+/** A v1 token of a managed identity. Times are real time, in seconds. */
+export async function issueIdentityToken(
+  world: World,
+  request: { readonly identity: Identity; readonly audience: string; readonly lifetimeSeconds?: number },
+): Promise<{ accessToken: string; issuedAt: number; expiresAt: number }> {
+  const issuedAt = Math.floor(world.clock.now() / 1000);
+  const expiresAt = issuedAt + (request.lifetimeSeconds ?? world.tokenLifetimeSeconds);
+  const { clientId, objectId } = request.identity;
+  const accessToken = await world.keys.sign({
+    aud: request.audience,
+    iss: `https://sts.windows.net/${TENANT_ID}/`,
+    iat: issuedAt,
+    nbf: Math.min(issuedAt, expiresAt),
+    exp: expiresAt,
+    appid: clientId,
+    appidacr: "2",
+    idtyp: "app",
+    oid: objectId,
+    sub: objectId,
+    tid: TENANT_ID,
+    ver: "1.0",
+    xms_mirid: `/subscriptions/emulated/resourcegroups/emulated/providers/Microsoft.ManagedIdentity/userAssignedIdentities/${clientId}`,
+  });
+  return { accessToken, issuedAt, expiresAt };
+}
+
+function findProblem(context: Context): string | undefined {
+  if (context.get("metadata").toLowerCase() !== "true") return "Required metadata header not specified";
+  // IMDS refuses what came through a proxy: a proxied request would hand this node's identity to another one.
+  if (context.get("x-forwarded-for") !== "") return "Requests with X-Forwarded-For are not allowed";
+  if (queryText(context, "api-version") === undefined) return "Required query parameter api-version not specified";
+  if (queryText(context, "resource") === undefined) return "Required query parameter resource not specified";
+  return undefined;
+}
+
+/** Without a client id one identity is found; several are ambiguous, as on a real node. */
+function findIdentity(world: World, clientId: string | undefined): Identity | undefined {
+  if (clientId !== undefined) return world.identities.get(clientId.toLowerCase());
+  return world.identities.size === 1 ? [...world.identities.values()][0] : undefined;
+}
+
+function queryText(context: Context, name: string): string | undefined {
+  const value = context.query[name];
+  return typeof value === "string" && value !== "" ? value : undefined;
+}
+
+function refuse(context: Context, description: string): void {
+  context.status = 400;
+  context.body = { error: "invalid_request", error_description: description };
+}

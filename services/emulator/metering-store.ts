@@ -1,0 +1,200 @@
+import { parseUsageEvent, type Echo, type UsageEvent } from "./metering-event.ts";
+import type { Switches } from "./switches.ts";
+
+export type ResourceState = "PendingActivation" | "Active" | "Suspended" | "Deleted";
+
+/** One extension instance as the Marketplace knows it. */
+export interface Resource {
+  readonly resourceUri: string;
+  /** The GUID that answers carry and that the list names; a re-created resource gets a new one. */
+  readonly resourceId: string;
+  readonly ownerClientId: string;
+  readonly offerId: string;
+  readonly state: ResourceState;
+  /** When it was created again under a URI that was known before, in ms of the emulator's clock. */
+  readonly recreatedMs?: number;
+  readonly plans: readonly { readonly planId: string; readonly dimensions: readonly string[] }[];
+}
+
+/** An event that is booked: what the customer pays. */
+export interface BookedEvent extends UsageEvent {
+  readonly usageEventId: string;
+  readonly resourceId: string;
+  readonly offerId: string;
+  readonly bookedMs: number;
+  /** The client id that booked it, or `foreign` for the writer of a fault. */
+  readonly writer: string;
+}
+
+/** All that the metering API remembers: plain values, so that `structuredClone` is a snapshot. */
+export interface MeteringState {
+  /** By lower-cased URI. */
+  readonly resources: Map<string, Resource>;
+  /** By lower-cased URI and UTC hour; a slot is searched inside. */
+  readonly hours: Map<string, BookedEvent[]>;
+}
+
+/** The call around an item: who, when, and by which switches. */
+export interface CallContext {
+  readonly callerClientId: string;
+  readonly nowMs: number;
+  readonly switches: Switches;
+  readonly newId: () => string;
+}
+
+export type RefusalStatus =
+  | "Expired"
+  | "InvalidDimension"
+  | "InvalidQuantity"
+  | "ResourceNotFound"
+  | "ResourceNotActive"
+  | "ResourceNotAuthorized"
+  | "BadArgument"
+  | "Error";
+
+/** Why an item is not booked; `target` and `message` stand in the answer. */
+export interface Refusal {
+  readonly status: RefusalStatus;
+  readonly target: string;
+  readonly message: string;
+  /** Refused by its shape alone. */
+  readonly malformed?: true;
+}
+
+export type Verdict =
+  | { readonly status: "Accepted"; readonly booked: BookedEvent; readonly echo: Echo }
+  | { readonly status: "Duplicate"; readonly booked: BookedEvent; readonly echo: Echo }
+  | { readonly status: "Refused"; readonly refusal: Refusal; readonly echo: Echo; readonly resourceId?: string };
+
+const HOUR_MS = 3_600_000;
+const WINDOW_MS = 24 * HOUR_MS;
+const TIME_TEXT = "The effective time provided is has expired or is in future.";
+const RESOURCE_TEXT = "The resourceId value provided cannot be found or this resource is not active.";
+
+export function createMeteringState(): MeteringState {
+  return { resources: new Map(), hours: new Map() };
+}
+
+export function findResource(state: MeteringState, resourceUri: string): Resource | undefined {
+  return state.resources.get(resourceUri.toLowerCase());
+}
+
+export function putResource(state: MeteringState, resource: Resource): void {
+  state.resources.set(resource.resourceUri.toLowerCase(), resource);
+}
+
+/** Every booked event, oldest hour first within a resource. */
+export function listBooked(state: MeteringState): BookedEvent[] {
+  return [...state.hours.values()].flat();
+}
+
+/** Judges one raw item without booking it. The order of checks is ours: no document fixes it. */
+export function judgeItem(state: MeteringState, raw: unknown, call: CallContext): Verdict {
+  const parsed = parseUsageEvent(raw, call.switches.parsing);
+  if (!parsed.ok) {
+    const refusal = { status: "BadArgument", target: parsed.target, message: parsed.message, malformed: true } as const;
+    return { status: "Refused", refusal, echo: parsed.echo };
+  }
+  const { event, echo } = parsed;
+  const resource = findResource(state, event.resourceUri);
+  if (!resource) return { status: "Refused", refusal: refuse("ResourceNotFound", "resourceId", RESOURCE_TEXT), echo };
+  for (const check of [checkOwner, checkState, checkDimension, checkQuantity]) {
+    const refusal = check(event, resource, call);
+    if (refusal) return { status: "Refused", refusal, echo, resourceId: resource.resourceId };
+  }
+  const late = checkTime(event, call);
+  const taken = findSlot(state, event, call.switches);
+  if (late && !(taken && call.switches.afterExpiry === "Duplicate"))
+    return { status: "Refused", refusal: late, echo, resourceId: resource.resourceId };
+  if (taken) return { status: "Duplicate", booked: taken, echo };
+  return { status: "Accepted", booked: toBooked(event, resource, call), echo };
+}
+
+/** Judges one raw item and books it when it is accepted. */
+export function submitItem(state: MeteringState, raw: unknown, call: CallContext): Verdict {
+  const verdict = judgeItem(state, raw, call);
+  if (verdict.status === "Accepted") book(state, verdict.booked);
+  return verdict;
+}
+
+/** Books another writer's quantity into the slot of a raw item, if that slot exists and is free. */
+export function bookForeign(
+  state: MeteringState,
+  raw: unknown,
+  foreign: { quantity: number; call: CallContext },
+): void {
+  const verdict = judgeItem(state, raw, foreign.call);
+  if (verdict.status === "Accepted") book(state, { ...verdict.booked, quantity: foreign.quantity, writer: "foreign" });
+}
+
+function book(state: MeteringState, event: BookedEvent): void {
+  const key = hourKey(event);
+  const hour = state.hours.get(key);
+  if (hour) hour.push(event);
+  else state.hours.set(key, [event]);
+}
+
+function checkOwner(_event: UsageEvent, resource: Resource, call: CallContext): Refusal | undefined {
+  if (resource.ownerClientId.toLowerCase() === call.callerClientId.toLowerCase()) return undefined;
+  return refuse("ResourceNotAuthorized", "resourceUri", "Client is not authorized for this usage resource.");
+}
+
+function checkState(_event: UsageEvent, resource: Resource, call: CallContext): Refusal | undefined {
+  if (resource.state !== "Active") return refuse("ResourceNotActive", "resourceId", RESOURCE_TEXT);
+  const { recreatedWaitSeconds, recreatedStatus } = call.switches;
+  const waits = resource.recreatedMs !== undefined && call.nowMs < resource.recreatedMs + recreatedWaitSeconds * 1000;
+  return waits ? refuse(recreatedStatus, "ResourceUri", "Invalid usage state.") : undefined;
+}
+
+function checkDimension(event: UsageEvent, resource: Resource, call: CallContext): Refusal | undefined {
+  const plan = resource.plans.find((candidate) => candidate.planId === event.planId);
+  const wanted = foldDimension(event.dimension, call.switches);
+  const known = plan?.dimensions.some((dimension) => foldDimension(dimension, call.switches) === wanted);
+  return known ? undefined : refuse("InvalidDimension", "dimension", "The payload dimension is invalid.");
+}
+
+function checkQuantity(event: UsageEvent): Refusal | undefined {
+  if (event.quantity > 0) return undefined;
+  return refuse("InvalidQuantity", "quantity", "The quantity provided is invalid.");
+}
+
+function checkTime(event: UsageEvent, call: CallContext): Refusal | undefined {
+  const { expiryComparedTo, futureToleranceSeconds } = call.switches;
+  const hourEndMs = (Math.floor(event.effectiveMs / HOUR_MS) + 1) * HOUR_MS;
+  const comparedMs = expiryComparedTo === "EndOfHour" ? hourEndMs : event.effectiveMs;
+  const expired = call.nowMs - comparedMs > WINDOW_MS;
+  const inFuture = event.effectiveMs > call.nowMs + futureToleranceSeconds * 1000;
+  return expired || inFuture ? refuse("Expired", "effectiveStartTime", TIME_TEXT) : undefined;
+}
+
+function findSlot(state: MeteringState, event: UsageEvent, switches: Switches): BookedEvent | undefined {
+  return state.hours.get(hourKey(event))?.find((booked) => {
+    const sameDimension =
+      !switches.slotHasDimension ||
+      foldDimension(booked.dimension, switches) === foldDimension(event.dimension, switches);
+    return sameDimension && (!switches.slotHasPlan || booked.planId === event.planId);
+  });
+}
+
+function toBooked(event: UsageEvent, resource: Resource, call: CallContext): BookedEvent {
+  return {
+    ...event,
+    usageEventId: call.newId(),
+    resourceId: resource.resourceId,
+    offerId: resource.offerId,
+    bookedMs: call.nowMs,
+    writer: call.callerClientId,
+  };
+}
+
+function hourKey(event: UsageEvent): string {
+  return `${Math.floor(event.effectiveMs / HOUR_MS)} ${event.resourceUri.toLowerCase()}`;
+}
+
+function foldDimension(dimension: string, switches: Switches): string {
+  return switches.dimensionIgnoresCase ? dimension.toLowerCase() : dimension;
+}
+
+function refuse(status: RefusalStatus, target: string, message: string): Refusal {
+  return { status, target, message };
+}

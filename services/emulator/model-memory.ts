@@ -1,0 +1,93 @@
+import { z } from "zod";
+import type { Turn } from "./model-prompt.ts";
+
+/** Tokens of one deployment, as they were put on the wire. */
+export interface TokenTally {
+  requests: number;
+  inputTokens: number;
+  outputTokens: number;
+  cachedTokens: number;
+  reasoningTokens: number;
+}
+
+/** Completed answers, answers cut off (client gone, or a script that dies), refusals: per deployment. */
+export interface DeploymentTally {
+  readonly deployment: string;
+  readonly completed: TokenTally;
+  readonly cut: TokenTally;
+  /** Of the cut ones, how many the client left. */
+  clientGone: number;
+  refused: number;
+}
+
+/** An answer given by the control API, used once, in order. The text is written in the directives of docs/emulator.md. */
+export const scriptSchema = z.strictObject({
+  /** Only for this deployment; any if absent. */
+  deployment: z.string().min(1).max(128).optional(),
+  say: z.string().max(100_000),
+});
+
+export type Script = z.output<typeof scriptSchema>;
+
+export interface ModelMemory {
+  tally(deployment: string): DeploymentTally;
+  tallies(): readonly DeploymentTally[];
+  /** False when too many wait. */
+  addScript(script: Script): boolean;
+  takeScript(deployment: string): Script | undefined;
+  scripts(): readonly Script[];
+  /** Conversations of the Responses API by response id, the last ones only. */
+  remember(responseId: string, turns: readonly Turn[]): void;
+  recall(responseId: string): readonly Turn[] | undefined;
+  clear(): void;
+}
+
+const DEPLOYMENTS_MAX = 500;
+const SCRIPTS_MAX = 1000;
+const CONVERSATIONS_MAX = 256;
+
+export function createModelMemory(): ModelMemory {
+  const tallies = new Map<string, DeploymentTally>();
+  const conversations = new Map<string, readonly Turn[]>();
+  let scripts: Script[] = [];
+  return {
+    tally(deployment) {
+      const known = tallies.has(deployment) || tallies.size < DEPLOYMENTS_MAX;
+      const name = known ? deployment : "other";
+      const tally = tallies.get(name) ?? createTally(name);
+      tallies.set(name, tally);
+      return tally;
+    },
+    tallies: () => [...tallies.values()],
+    addScript(script) {
+      if (scripts.length >= SCRIPTS_MAX) return false;
+      scripts.push(script);
+      return true;
+    },
+    takeScript(deployment) {
+      const found = scripts.find((script) => script.deployment === undefined || script.deployment === deployment);
+      scripts = scripts.filter((script) => script !== found);
+      return found;
+    },
+    scripts: () => scripts,
+    remember(responseId, turns) {
+      conversations.set(responseId, turns);
+      const [oldest] = conversations.keys();
+      if (conversations.size > CONVERSATIONS_MAX && oldest !== undefined) conversations.delete(oldest);
+    },
+    recall: (responseId) => conversations.get(responseId),
+    clear() {
+      tallies.clear();
+      conversations.clear();
+      scripts = [];
+    },
+  };
+}
+
+function createTally(deployment: string): DeploymentTally {
+  return { deployment, completed: emptyTokens(), cut: emptyTokens(), clientGone: 0, refused: 0 };
+}
+
+function emptyTokens(): TokenTally {
+  return { requests: 0, inputTokens: 0, outputTokens: 0, cachedTokens: 0, reasoningTokens: 0 };
+}

@@ -1,0 +1,94 @@
+import { randomUUID } from "node:crypto";
+import type { Clock } from "#runtime/clock.ts";
+import type { Logger } from "#runtime/log.ts";
+import { createFaults, type Faults } from "./faults.ts";
+import { createKeyRing, type KeyRing, type KeyRingOptions } from "./keys.ts";
+import { createMeteringState, putResource, type MeteringState, type Resource } from "./metering-store.ts";
+import { createModelMemory, type ModelMemory } from "./model-memory.ts";
+import { createRequestCounts, type RequestCounts } from "./requests.ts";
+import { toResource, type Seed } from "./seed.ts";
+import type { Switches } from "./switches.ts";
+
+/** An identity that IMDS knows on this node. */
+export interface Identity {
+  readonly clientId: string;
+  readonly objectId: string;
+}
+
+/** All state of one emulator. Stand-ins read it, the control API changes it. */
+export interface World {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly newId: () => string;
+  readonly keys: KeyRing;
+  readonly faults: Faults;
+  readonly requests: RequestCounts;
+  readonly model: ModelMemory;
+  /** By lower-cased client id. */
+  readonly identities: Map<string, Identity>;
+  metering: MeteringState;
+  switches: Switches;
+  /** How far the metering API's clock runs ahead; never falls. Tokens live in real time, as their clients do. */
+  offsetSeconds: number;
+  /** The life of IMDS tokens. */
+  tokenLifetimeSeconds: number;
+}
+
+export interface WorldOptions {
+  readonly seed: Seed;
+  readonly keys: KeyRingOptions;
+  readonly offsetSeconds: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+export const TENANT_ID = "00000000-0000-4000-8000-00000000aaaa";
+const TOKEN_LIFETIME_SECONDS = 86_400;
+
+export async function createWorld(options: WorldOptions): Promise<World> {
+  const world: World = {
+    clock: options.clock,
+    log: options.log,
+    newId: randomUUID,
+    keys: await createKeyRing(options.keys),
+    faults: createFaults(),
+    requests: createRequestCounts(),
+    model: createModelMemory(),
+    identities: new Map(),
+    metering: createMeteringState(),
+    switches: options.seed.switches,
+    offsetSeconds: options.offsetSeconds,
+    tokenLifetimeSeconds: TOKEN_LIFETIME_SECONDS,
+  };
+  resetWorld(world, options.seed);
+  return world;
+}
+
+/** Back to the seed: events, faults, switches, identities, counts, tallies. The clock stays, it only goes forward. */
+export function resetWorld(world: World, seed: Seed): void {
+  world.metering = createMeteringState();
+  world.switches = seed.switches;
+  world.tokenLifetimeSeconds = TOKEN_LIFETIME_SECONDS;
+  world.faults.clear();
+  world.requests.clear();
+  world.model.clear();
+  world.identities.clear();
+  for (const identity of seed.identities) addIdentity(world, identity.clientId);
+  for (const resource of seed.resources) addResource(world, toResource(resource, world.newId()));
+}
+
+/** Registers a resource; its owner becomes an identity of the node. */
+export function addResource(world: World, resource: Resource): void {
+  putResource(world.metering, resource);
+  addIdentity(world, resource.ownerClientId);
+}
+
+export function addIdentity(world: World, clientId: string): void {
+  const key = clientId.toLowerCase();
+  if (!world.identities.has(key)) world.identities.set(key, { clientId, objectId: world.newId() });
+}
+
+/** The metering API's clock in ms: system time and the offset. */
+export function meteringNow(world: World): number {
+  return world.clock.now() + world.offsetSeconds * 1000;
+}
