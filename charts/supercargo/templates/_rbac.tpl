@@ -1,0 +1,62 @@
+{{/*
+What the operator does where agents live. Equal to operator/permissions.ts (test/chart/permissions.test.ts). Secrets are
+absent on purpose: a missing one shows in the pod's status.
+*/}}
+{{- define "supercargo.operatorAgentRules" -}}
+- apiGroups: [supercargo.dev]
+  resources: [agentdeployments]
+  verbs: [get, list, watch]
+- apiGroups: [supercargo.dev]
+  resources: [agentdeployments/status]
+  verbs: [get, patch, update]
+- apiGroups: [supercargo.dev]
+  resources: [agentdeployments/finalizers]
+  verbs: [update]
+- apiGroups: [supercargo.dev]
+  resources: [podusages]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [""]
+  resources: [configmaps, persistentvolumeclaims, serviceaccounts, services]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [rolebindings]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}
+
+{{/* What the operator does in the cluster as a whole, whatever the namespaces. */}}
+{{- define "supercargo.operatorClusterRules" -}}
+- apiGroups: [supercargo.dev]
+  resources: [usageledgers]
+  verbs: [get, list, watch]
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [clusterroles]
+  resourceNames: [{{ include "supercargo.sidecarClusterRole" . }}]
+  verbs: [bind]
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  resourceNames:
+    - agentdeployments.supercargo.dev
+    - approvals.supercargo.dev
+    - podusages.supercargo.dev
+    - usageledgers.supercargo.dev
+    - usagestatements.supercargo.dev
+  verbs: [get]
+# The issuer's keys, which the operator hands to the pods: with them a pod verifies another pod's token on its own.
+- nonResourceURLs: [/.well-known/openid-configuration, /openid/v1/jwks]
+  verbs: [get]
+{{- end -}}
