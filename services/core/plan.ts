@@ -6,8 +6,8 @@ import { countSchema, dimensionSchema } from "./api/meta.ts";
  * base units into Marketplace dimensions with it; the pods know no plan.
  */
 const catalogueDimensionSchema = z.strictObject({
-  /** The Marketplace dimension id, fixed after publish. */
-  id: dimensionSchema,
+  /** The Marketplace dimension id, fixed after publish. Part of a UsageStatement's name, so it ends in a letter or digit. */
+  id: dimensionSchema.regex(/[a-z0-9]$/, "must end in a letter or digit"),
   /** The base dimension that it is counted in. */
   from: dimensionSchema,
   /** What one unit is called on the receipt. */

@@ -28,3 +28,31 @@ export function parseHourKey(key: string): number {
 export function toIso(instantMs: number): string {
   return new Date(instantMs).toISOString();
 }
+
+/** The hour that lies `hours` after (or, negative, before) another. */
+export function shiftHour(hour: string, hours: number): string {
+  return hourKey(parseHourKey(hour) + hours * HOUR_MS);
+}
+
+/** The UTC day of an hour as YYYYMMDD. */
+export function dayOf(hour: string): string {
+  return hour.slice(0, 8);
+}
+
+/** Calendar months added in UTC; a day that the month lacks becomes its last (31 Jan + 1 = 28 or 29 Feb). */
+export function addMonths(instantMs: number, months: number): number {
+  const from = new Date(instantMs);
+  const target = from.getUTCFullYear() * 12 + from.getUTCMonth() + months;
+  const year = Math.floor(target / 12);
+  const month = target - year * 12;
+  const lastDay = new Date(Date.UTC(year, month + 1, 0)).getUTCDate();
+  const day = Math.min(from.getUTCDate(), lastDay);
+  return Date.UTC(year, month, day) + (instantMs - Math.floor(instantMs / DAY_MS) * DAY_MS);
+}
+
+/** Whole calendar months from one instant's month to another's, days left aside. */
+export function monthsBetween(fromMs: number, toMs: number): number {
+  const from = new Date(fromMs);
+  const to = new Date(toMs);
+  return (to.getUTCFullYear() - from.getUTCFullYear()) * 12 + to.getUTCMonth() - from.getUTCMonth();
+}

@@ -42,14 +42,20 @@ export const dimensionSchema = z
   .max(63)
   .regex(/^[a-z][a-z0-9_]*$/);
 
-/** A count as a decimal string: JSON numbers end at 2^53, counts must not. */
-export const countSchema = z.string().regex(/^(0|[1-9][0-9]{0,17})$/);
+/** A count as a decimal string: JSON numbers end at 2^53, counts must not. The length bounds the cost of CEL rules. */
+export const countSchema = z
+  .string()
+  .max(18)
+  .regex(/^(0|[1-9][0-9]{0,17})$/);
 
 /** An instant as RFC 3339 in UTC. */
 export const timeSchema = z.string().max(40).meta({ format: "date-time" });
 
 /** An hour in UTC as YYYYMMDDhh. */
-export const hourSchema = z.string().regex(/^[0-9]{10}$/);
+export const hourSchema = z
+  .string()
+  .max(10)
+  .regex(/^[0-9]{10}$/);
 
 /** One condition, in the form of the Kubernetes API conventions. */
 export const conditionSchema = z.object({

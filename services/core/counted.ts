@@ -1,0 +1,76 @@
+import type { Ledger } from "./api/usage-ledger.ts";
+import type { PodUsage } from "./api/pod-usage.ts";
+import type { Totals } from "./usage.ts";
+
+/** What the folds need of one PodUsage. Built by toPodView; the fold never sees the Kubernetes object. */
+export interface PodView {
+  /** The pod's UID and the object's name. */
+  readonly uid: string;
+  /** namespace/name of its AgentDeployment. */
+  readonly agent: string;
+  readonly createdMs: number;
+  readonly reportedMs: number;
+  readonly final: boolean;
+  readonly totals: Totals;
+  /** Rising hours; totals at the end of each. */
+  readonly boundaries: readonly { readonly hour: string; readonly totals: Totals }[];
+}
+
+/** Reads a PodUsage into the shape of the folds. */
+export function toPodView(object: PodUsage): PodView {
+  const status = object.status;
+  const boundaries = (status?.boundaries ?? []).map(({ hour, totals }) => ({ hour, totals: toTotals(totals) }));
+  return {
+    uid: object.metadata.name,
+    agent: `${object.metadata.namespace ?? ""}/${object.spec.agentDeployment}`,
+    createdMs: instantOf(object.metadata.creationTimestamp),
+    reportedMs: instantOf(status?.reportedAt),
+    final: status?.final === "Yes",
+    totals: toTotals(status?.totals ?? []),
+    boundaries: boundaries.sort((a, b) => (a.hour < b.hour ? -1 : 1)),
+  };
+}
+
+/**
+ * A pod's total at the end of `hour`: its own boundary, else the next later one, else the newest total. So it never
+ * falls from one hour to the next, whatever is missing, and usage without a boundary counts early rather than never.
+ */
+export function totalAt(pod: PodView, dimension: string, hour: string): bigint {
+  const boundary = pod.boundaries.find((candidate) => candidate.hour >= hour);
+  return (boundary?.totals ?? pod.totals).get(dimension) ?? 0n;
+}
+
+/** Counted at the end of `hour` per AgentDeployment (R3): settled pods plus those that live. Tombstoned pods are settled. */
+export function countedByAgent(
+  ledger: Ledger,
+  pods: readonly PodView[],
+  at: { readonly dimension: string; readonly hour: string },
+): Map<string, bigint> {
+  const counted = new Map<string, bigint>();
+  const add = (agent: string, amount: bigint): void => void counted.set(agent, (counted.get(agent) ?? 0n) + amount);
+  for (const entry of ledger.settled) if (entry.dimension === at.dimension) add(entry.agent, BigInt(entry.total));
+  for (const pod of livePods(ledger, pods)) add(pod.agent, totalAt(pod, at.dimension, at.hour));
+  return counted;
+}
+
+/** Pods that no tombstone names: nobody is counted both live and settled (I6). */
+export function livePods(ledger: Ledger, pods: readonly PodView[]): PodView[] {
+  const settled = new Set(ledger.tombstones.map((tombstone) => tombstone.uid));
+  return pods.filter((pod) => !settled.has(pod.uid));
+}
+
+/** The sum of a map's values. */
+export function sumOf(amounts: ReadonlyMap<string, bigint>): bigint {
+  let sum = 0n;
+  for (const amount of amounts.values()) sum += amount;
+  return sum;
+}
+
+function toTotals(list: readonly { readonly dimension: string; readonly total: string }[]): Totals {
+  return new Map(list.map(({ dimension, total }) => [dimension, BigInt(total)]));
+}
+
+function instantOf(text: string | undefined): number {
+  const instant = text === undefined ? 0 : Date.parse(text);
+  return Number.isNaN(instant) ? 0 : instant;
+}

@@ -1,0 +1,247 @@
+import type { Account, Ledger, Reservation, Tombstone } from "./api/usage-ledger.ts";
+import { LEDGER_BOUNDS } from "./api/usage-ledger.ts";
+import type { PodView } from "./counted.ts";
+import { settleOpenings } from "./overage.ts";
+import { maxOf, splitByWeight } from "./shares.ts";
+import { dayOf, HOUR_MS, hourKey, parseHourKey, shiftHour, toIso } from "./time.ts";
+
+/** A count must fit its string: 18 digits. */
+export const COUNT_MAX = 999_999_999_999_999_999n;
+/** A tombstone keeps a forgotten writer from coming back for this long. */
+const TOMBSTONE_LIFE_MS = 48 * HOUR_MS;
+/** Accepted usage is kept by UTC day for this many days, so that a day can be compared with Azure's list. */
+const DAYS_KEPT = 4;
+/** A request of ours can land until 24 h after the slot's start; one hour of margin on top (metering.md). */
+const SLOT_DEAD_MS = 25 * HOUR_MS;
+/** No request is sent later than this after the slot's start: it would be refused, or worse, land after we gave up. */
+const SLOT_SENDABLE_MS = 24 * HOUR_MS - 10 * 60_000;
+
+/** A slot of one ledger. */
+export interface Slot {
+  readonly dimension: string;
+  readonly hour: string;
+}
+
+/** What a slot turned out to have brought, and whose intent it was. */
+export interface Credit extends Slot {
+  readonly acceptedBaseUnits: bigint;
+  /** agent → base units of the intent. */
+  readonly shares: ReadonlyMap<string, bigint>;
+  readonly usageResourceId?: string | undefined;
+}
+
+export interface LedgerBirth {
+  readonly offerResourceId: string;
+  readonly mode: Ledger["mode"];
+  readonly planId: string;
+  readonly catalogueDigest: string;
+  readonly nowMs: number;
+  readonly term: number;
+}
+
+/** The ledger of an offer resource that has none. The hour before its birth counts as closed. */
+export function newLedger(birth: LedgerBirth): Ledger {
+  return {
+    offerResourceId: birth.offerResourceId,
+    mode: birth.mode,
+    revision: "1",
+    term: birth.term,
+    planId: birth.planId,
+    catalogueDigest: birth.catalogueDigest,
+    anchor: toIso(parseHourKey(hourKey(birth.nowMs))),
+    lastClosedHour: shiftHour(hourKey(birth.nowMs), -1),
+    parked: [],
+    accounts: [],
+    settled: [],
+    attributions: [],
+    tombstones: [],
+  };
+}
+
+/** Whether a first or repeated send of a slot may still be tried. */
+export function isSendable(hour: string, nowMs: number): boolean {
+  const startMs = parseHourKey(hour);
+  return nowMs >= startMs + HOUR_MS && nowMs < startMs + SLOT_SENDABLE_MS;
+}
+
+/** Whether no request of ours can land in the slot any more. */
+export function isDead(hour: string, nowMs: number): boolean {
+  return nowMs > parseHourKey(hour) + SLOT_DEAD_MS;
+}
+
+/** Every open reservation with its dimension, oldest slot first. The ledger's to-do list. */
+export function openSlots(ledger: Ledger): (Reservation & { readonly dimension: string })[] {
+  return ledger.accounts
+    .flatMap((account) => account.reservations.map((entry) => ({ ...entry, dimension: account.dimension })))
+    .sort((a, b) => (a.hour === b.hour ? 0 : a.hour < b.hour ? -1 : 1));
+}
+
+/** Accepted base units of an account over all days. */
+export function acceptedOf(account: Account): bigint {
+  return account.acceptedDays.reduce((sum, day) => sum + BigInt(day.baseUnits), BigInt(account.acceptedBefore));
+}
+
+/** Base units in open reservations of an account. */
+export function reservedOf(account: Account): bigint {
+  return account.reservations.reduce((sum, entry) => sum + baseUnitsOf(entry), 0n);
+}
+
+/** The base units of a reservation. */
+export function baseUnitsOf(reservation: Pick<Reservation, "quantity" | "divisor">): bigint {
+  return BigInt(reservation.quantity) * BigInt(reservation.divisor);
+}
+
+/**
+ * Step five of a post: removes the reservation and adds what was accepted, in one. A reservation that is gone was
+ * credited already; such a credit changes nothing.
+ */
+export function creditSlots(ledger: Ledger, credits: readonly Credit[]): Ledger {
+  return credits.reduce(creditSlot, ledger);
+}
+
+function creditSlot(ledger: Ledger, credit: Credit): Ledger {
+  const account = ledger.accounts.find((entry) => entry.dimension === credit.dimension);
+  const reservation = account?.reservations.find((entry) => entry.hour === credit.hour);
+  if (!account || !reservation) return ledger;
+  const accepted = credit.acceptedBaseUnits;
+  const acceptedHour = accepted > 0n ? credit.hour : undefined;
+  return {
+    ...ledger,
+    ...(credit.usageResourceId !== undefined && ledger.usageResourceId === undefined
+      ? { usageResourceId: credit.usageResourceId }
+      : {}),
+    ...later("lastAcceptedHour", ledger.lastAcceptedHour, acceptedHour),
+    accounts: replaceAccount(ledger.accounts, {
+      ...addAccepted(account, dayOf(credit.hour), accepted),
+      reservations: account.reservations.filter((entry) => entry !== reservation),
+    }),
+    attributions: correctAttributions(ledger.attributions, credit, accepted - baseUnitsOf(reservation)),
+  };
+}
+
+/** Adds accepted base units to a UTC day. */
+export function addAccepted(account: Account, day: string, baseUnits: bigint): Account {
+  const days = new Map(account.acceptedDays.map((entry) => [entry.day, BigInt(entry.baseUnits)]));
+  days.set(day, (days.get(day) ?? 0n) + baseUnits);
+  const sorted = [...days].filter(([, amount]) => amount > 0n).sort(([a], [b]) => (a < b ? -1 : 1));
+  return { ...account, acceptedDays: sorted.map(([key, amount]) => ({ day: key, baseUnits: amount.toString() })) };
+}
+
+/** The oldest UTC day that a ledger keeps apart; it moves with the last closed hour, so that no day is added twice. */
+export function oldestDayKept(lastClosedHour: string): string {
+  return dayOf(shiftHour(lastClosedHour, -24 * (DAYS_KEPT - 1)));
+}
+
+/** Days older than those kept and without an open slot are summed up: nobody compares them any more. */
+export function foldOldDays(account: Account, lastClosedHour: string): Account {
+  const oldest = oldestDayKept(lastClosedHour);
+  const open = new Set(account.reservations.map((entry) => dayOf(entry.hour)));
+  const old = account.acceptedDays.filter((entry) => entry.day < oldest && !open.has(entry.day));
+  const before = old.reduce((sum, entry) => sum + BigInt(entry.baseUnits), BigInt(account.acceptedBefore));
+  return {
+    ...account,
+    acceptedBefore: before.toString(),
+    acceptedDays: account.acceptedDays.filter((entry) => !old.includes(entry)),
+  };
+}
+
+/**
+ * R7: a pod that is gone moves its totals to settled and leaves a tombstone. A second call for a pod that wrote again
+ * before its object was deleted adds the difference only.
+ */
+export function settlePod(ledger: Ledger, pod: PodView, nowMs: number): Ledger {
+  const earlier = ledger.tombstones.find((entry) => entry.uid === pod.uid);
+  if (!earlier && ledger.tombstones.length >= LEDGER_BOUNDS.tombstones) return ledger;
+  if (earlier && earlier.totals === undefined) return ledger;
+  const before = new Map((earlier?.totals ?? []).map((entry) => [entry.dimension, BigInt(entry.total)]));
+  const settled = new Map(ledger.settled.map((entry) => [`${entry.agent} ${entry.dimension}`, entry]));
+  for (const [dimension, total] of pod.totals) {
+    const key = `${pod.agent} ${dimension}`;
+    const sum = BigInt(settled.get(key)?.total ?? "0") + maxOf(0n, total - (before.get(dimension) ?? 0n));
+    settled.set(key, { agent: pod.agent, dimension, total: sum.toString() });
+  }
+  if (settled.size > LEDGER_BOUNDS.perAgent) return ledger;
+  const tombstone: Tombstone = {
+    uid: pod.uid,
+    settledAt: earlier?.settledAt ?? toIso(nowMs),
+    agent: pod.agent,
+    totals: [...pod.totals].map(([dimension, total]) => ({ dimension, total: total.toString() })),
+  };
+  return {
+    ...ledger,
+    settled: [...settled.values()],
+    tombstones: [...ledger.tombstones.filter((entry) => entry !== earlier), tombstone],
+    accounts: earlier ? ledger.accounts : ledger.accounts.map((account) => settleOpenings(account, pod)),
+  };
+}
+
+/** Deletion is confirmed: the tombstone keeps the UID alone, for 48 h. */
+export function confirmDeleted(ledger: Ledger, uids: ReadonlySet<string>): Ledger {
+  return {
+    ...ledger,
+    tombstones: ledger.tombstones.map((entry) =>
+      uids.has(entry.uid) ? { uid: entry.uid, settledAt: entry.settledAt } : entry,
+    ),
+  };
+}
+
+/** Drops tombstones whose 48 h are over and whose object is gone. */
+export function expireTombstones(ledger: Ledger, nowMs: number): Ledger {
+  const tombstones = ledger.tombstones.filter(
+    (entry) => entry.totals !== undefined || Date.parse(entry.settledAt) + TOMBSTONE_LIFE_MS > nowMs,
+  );
+  return tombstones.length === ledger.tombstones.length ? ledger : { ...ledger, tombstones };
+}
+
+/** Stops new intents of a dimension until plan or catalogue change; counting goes on. */
+export function parkDimension(ledger: Ledger, parking: Slot & { reason: string; message: string; nowMs: number }): Ledger {
+  const account = ledger.accounts.find((entry) => entry.dimension === parking.dimension);
+  if (!account || account.parked) return ledger;
+  const parked = {
+    reason: parking.reason,
+    message: parking.message.slice(0, 512),
+    since: toIso(parking.nowMs),
+    planId: ledger.planId,
+    catalogueDigest: ledger.catalogueDigest,
+  };
+  return { ...ledger, accounts: replaceAccount(ledger.accounts, { ...account, parked }) };
+}
+
+/** The last touch of every write: revision + 1 and the summary that people and the operator read. */
+export function sealLedger(ledger: Ledger): Ledger {
+  const { oldestOpenHour: _, ...rest } = ledger;
+  const oldest = openSlots(ledger)[0]?.hour;
+  return {
+    ...rest,
+    revision: (BigInt(ledger.revision) + 1n).toString(),
+    ...(oldest === undefined ? {} : { oldestOpenHour: oldest }),
+    parked: ledger.accounts.filter((account) => account.parked).map((account) => account.dimension),
+  };
+}
+
+/** The accounts with one replaced or added. */
+export function replaceAccount(accounts: readonly Account[], account: Account): Account[] {
+  const others = accounts.filter((entry) => entry.dimension !== account.dimension);
+  return [...others, account].sort((a, b) => (a.dimension < b.dimension ? -1 : 1));
+}
+
+/** The part of an intent that was not accepted goes back to its owners, so that the carried rest has one. */
+function correctAttributions(
+  attributions: Ledger["attributions"],
+  credit: Credit,
+  difference: bigint,
+): Ledger["attributions"] {
+  if (difference === 0n || credit.shares.size === 0) return attributions;
+  const sign = difference < 0n ? -1n : 1n;
+  const parts = splitByWeight(difference * sign, credit.shares);
+  return attributions.map((entry) =>
+    entry.dimension === credit.dimension
+      ? { ...entry, billed: maxOf(0n, BigInt(entry.billed) + sign * (parts.get(entry.agent) ?? 0n)).toString() }
+      : entry,
+  );
+}
+
+function later<K extends string>(key: K, a: string | undefined, b: string | undefined): { [P in K]?: string } | object {
+  const newest = [a, b].filter((hour) => hour !== undefined).sort().at(-1);
+  return newest === undefined ? {} : { [key]: newest };
+}
