@@ -43,7 +43,10 @@ export function sampleAgent(apiKey: string): z.infer<typeof agentSchema> {
 }
 
 /** Applies the sample's tool server and agent into a restricted namespace and waits until the agent is Ready. */
-export async function applySample(kubectl: Kubectl, options: { readonly apiKey: string; readonly toolsImage: string }): Promise<void> {
+export async function applySample(
+  kubectl: Kubectl,
+  options: { readonly apiKey: string; readonly toolsImage: string },
+): Promise<void> {
   await kubectl.apply(
     JSON.stringify({
       apiVersion: "v1",
@@ -65,7 +68,11 @@ export async function applySample(kubectl: Kubectl, options: { readonly apiKey: 
 }
 
 /** Asks the agent one question through its gateway; returns the text of the answer and the tools it called. */
-export async function ask(options: { readonly url: string; readonly apiKey: string; readonly question: string }): Promise<{
+export async function ask(options: {
+  readonly url: string;
+  readonly apiKey: string;
+  readonly question: string;
+}): Promise<{
   readonly text: string;
   readonly tools: readonly string[];
 }> {

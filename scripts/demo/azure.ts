@@ -134,7 +134,13 @@ function imdsPod(): { spec: object; container: object } {
     spec: { hostNetwork: true },
     container: {
       securityContext: { ...restricted, runAsUser: 0, capabilities: { drop: ["ALL"], add: ["NET_BIND_SERVICE"] } },
-      env: env({ STAND_INS: "imds", IMDS_HOST: "169.254.169.254", IMDS_PORT: "80", SIGNING_SEED: "demo", IMDS_CLIENT_IDS: DEMO.clientId }),
+      env: env({
+        STAND_INS: "imds",
+        IMDS_HOST: "169.254.169.254",
+        IMDS_PORT: "80",
+        SIGNING_SEED: "demo",
+        IMDS_CLIENT_IDS: DEMO.clientId,
+      }),
     },
   };
 }

@@ -10,7 +10,10 @@ export interface ImageRef {
 }
 
 /** Values of the demo: Marketplace mode against the emulator, whose namespace is a named peer of the reporter. */
-export function demoValues(image: ImageRef, overrides: Readonly<Record<string, unknown>> = {}): Record<string, unknown> {
+export function demoValues(
+  image: ImageRef,
+  overrides: Readonly<Record<string, unknown>> = {},
+): Record<string, unknown> {
   return {
     image: { registry: "", repository: image.repository, tag: image.tag, pullPolicy: "IfNotPresent" },
     global: {

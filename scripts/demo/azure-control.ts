@@ -1,0 +1,53 @@
+import { z } from "zod";
+import { AZURE_PORTS } from "./azure.ts";
+import type { Kubectl } from "./kubectl.ts";
+import { DEMO } from "./names.ts";
+import { forwardPort } from "./port-forward.ts";
+
+const eventSchema = z.object({
+  usageEventId: z.string(),
+  resourceUri: z.string(),
+  dimension: z.string(),
+  quantity: z.number(),
+  effectiveStartTime: z.string(),
+  planId: z.string(),
+});
+/** A usage event that the emulated Marketplace booked. */
+export type BookedEvent = z.infer<typeof eventSchema>;
+
+export interface AzureControl {
+  /** Moves the emulator's clock to the start of the next hour; it never goes back. */
+  advanceToNextHour(): Promise<void>;
+  /** Every event booked for the demo's resource. */
+  events(): Promise<readonly BookedEvent[]>;
+  /** Tokens that the model sent, as it counted them itself. */
+  modelTally(): Promise<{ readonly inputTokens: number; readonly outputTokens: number; readonly requests: number }>;
+  stop(): void;
+}
+
+/** The emulator's control API through a port-forward. */
+export async function openAzureControl(kubectl: Kubectl): Promise<AzureControl> {
+  const forward = await forwardPort(kubectl, {
+    namespace: DEMO.azureNamespace,
+    resource: "deployment/azure",
+    port: AZURE_PORTS.control,
+  });
+  const call = async (path: string, body?: unknown): Promise<unknown> => {
+    const response = await fetch(`${forward.url}${path}`, {
+      signal: AbortSignal.timeout(10_000),
+      ...(body === undefined
+        ? {}
+        : { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
+    });
+    if (!response.ok) throw new Error(`The emulator's control API said ${response.status}: ${await response.text()}`);
+    return response.json();
+  };
+  return {
+    advanceToNextHour: async () => void (await call("/control/clock", { advanceToNextHour: true })),
+    events: async () => z.object({ events: z.array(eventSchema) }).parse(await call("/control/events")).events,
+    modelTally: async () => tallySchema.parse(await call("/control/model")),
+    stop: forward.stop,
+  };
+}
+
+const tallySchema = z.object({ inputTokens: z.number(), outputTokens: z.number(), requests: z.number() });

@@ -1,0 +1,83 @@
+import { readFileSync } from "node:fs";
+import { parse } from "yaml";
+import { z } from "zod";
+import { podUsageSchema } from "#core/api/pod-usage.ts";
+import { usageLedgerSchema } from "#core/api/usage-ledger.ts";
+import { usageStatementSchema, type UsageStatement } from "#core/api/usage-statement.ts";
+import { type Catalogue, catalogueSchema } from "#core/plan.ts";
+import type { Kubectl } from "./kubectl.ts";
+import { DEMO } from "./names.ts";
+
+/** One Marketplace dimension: what was counted in the cluster and what the Marketplace accepted, in base units. */
+export interface AccountRow {
+  readonly dimension: string;
+  readonly unit: string;
+  readonly divisor: bigint;
+  readonly counted: bigint;
+  readonly accepted: bigint;
+}
+
+/** The books as the cluster's own objects tell them. */
+export interface Account {
+  readonly rows: readonly AccountRow[];
+  readonly statements: readonly UsageStatement[];
+}
+
+const listOf = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item) });
+
+/** Reads PodUsage, UsageLedger and UsageStatement and adds them up per dimension of the demo's plan. */
+export async function readAccount(kubectl: Kubectl): Promise<Account> {
+  const usages = listOf(podUsageSchema).parse(await kubectl.json(["get", "podusages", "--all-namespaces"])).items;
+  const ledgers = listOf(usageLedgerSchema).parse(await kubectl.json(["get", "usageledgers"])).items;
+  const statements = listOf(usageStatementSchema).parse(await kubectl.json(["get", "usagestatements"])).items;
+  const counted = new Map<string, bigint>();
+  const add = (dimension: string, total: string): void => {
+    counted.set(dimension, (counted.get(dimension) ?? 0n) + BigInt(total));
+  };
+  const settledUids = new Set(ledgers.flatMap((ledger) => ledger.spec.tombstones.map((tombstone) => tombstone.uid)));
+  for (const ledger of ledgers) for (const entry of ledger.spec.settled) add(entry.dimension, entry.total);
+  for (const usage of usages)
+    if (!settledUids.has(usage.metadata.name))
+      for (const entry of usage.status?.totals ?? []) add(entry.dimension, entry.total);
+  const accepted = new Map<string, bigint>();
+  for (const { spec } of statements) {
+    const units = BigInt(spec.outcome?.acceptedBaseUnits ?? "0");
+    accepted.set(spec.intent.dimension, (accepted.get(spec.intent.dimension) ?? 0n) + units);
+  }
+  const rows = demoDimensions(readCatalogue()).map((dimension) => ({
+    dimension: dimension.id,
+    unit: dimension.unit,
+    divisor: BigInt(dimension.divisor),
+    counted: counted.get(dimension.from) ?? 0n,
+    accepted: accepted.get(dimension.id) ?? 0n,
+  }));
+  return { rows, statements };
+}
+
+/** Whether every whole unit counted is accepted, and nothing else: accepted == floor(counted / divisor) × divisor. */
+export function addsUp(rows: readonly AccountRow[]): boolean {
+  return rows.every((row) => row.accepted === (row.counted / row.divisor) * row.divisor);
+}
+
+/** The table for people. */
+export function renderAccount(rows: readonly AccountRow[]): string {
+  const lines = rows.map((row) => {
+    const rest = row.counted - row.accepted;
+    return [
+      row.dimension.padEnd(20),
+      String(row.counted).padStart(10),
+      `${row.accepted / row.divisor} × ${row.unit}`.padEnd(24),
+      rest === 0n ? "" : `${rest} base units carried to the next hour`,
+    ].join("  ");
+  });
+  return ["dimension                counted  accepted", ...lines].join("\n");
+}
+
+function readCatalogue(): Catalogue {
+  return catalogueSchema.parse(parse(readFileSync("charts/supercargo/files/catalogue.yaml", "utf8")));
+}
+
+function demoDimensions(catalogue: Catalogue): Catalogue["dimensions"] {
+  const sold = catalogue.plans.find((plan) => plan.id === DEMO.plan)?.dimensions.map((dimension) => dimension.id) ?? [];
+  return catalogue.dimensions.filter((dimension) => sold.includes(dimension.id));
+}

@@ -1,0 +1,232 @@
+import OpenAI, { APIError } from "openai";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { z } from "zod";
+import { waitFor } from "../../scripts/demo/kubectl.ts";
+import { DEMO } from "../../scripts/demo/names.ts";
+import type { PortForward } from "../../scripts/demo/port-forward.ts";
+import { readAccount } from "../../scripts/demo/receipt.ts";
+import { endHour, openGateway, openWorld, type World } from "./world.ts";
+
+let world: World;
+let gateway: PortForward;
+let client: OpenAI;
+
+beforeAll(async () => {
+  world = await openWorld();
+  gateway = await openGateway(world.kubectl);
+  client = new OpenAI({ apiKey: world.apiKey, baseURL: `${gateway.url}/v1`, maxRetries: 0 });
+});
+
+afterAll(() => {
+  gateway?.stop();
+  world?.close();
+});
+
+/** Usage counted so far, by Marketplace dimension, in base units. */
+async function counted(): Promise<Record<string, bigint>> {
+  const { rows } = await readAccount(world.kubectl);
+  return Object.fromEntries(rows.map((row) => [row.dimension, row.counted]));
+}
+
+async function setMode(mode: string): Promise<void> {
+  await patchAgent({ spec: { mode } });
+}
+
+async function patchAgent(patch: unknown): Promise<void> {
+  const args = ["-n", DEMO.agentNamespace, "patch", "agd", DEMO.agent, "--type=merge", "-p", JSON.stringify(patch)];
+  await world.kubectl.run(args);
+}
+
+async function waitCondition(condition: string): Promise<void> {
+  const args = [
+    "-n",
+    DEMO.agentNamespace,
+    "wait",
+    `--for=condition=${condition}`,
+    `agd/${DEMO.agent}`,
+    "--timeout=120s",
+  ];
+  await world.kubectl.run(args);
+}
+
+describe("the story: an agent answers, and is paid for", () => {
+  it("answers a question with a tool call", async () => {
+    const response = await client.responses.create({ model: DEMO.agent, input: "Where is order 1042?" });
+    expect(response.status).toBe("completed");
+    expect(response.output.map((item) => item.type)).toContain("mcp_call");
+    expect(response.output_text).toContain("1042");
+    expect((await client.responses.retrieve(response.id)).output_text).toBe(response.output_text);
+  });
+
+  it("streams an answer", async () => {
+    const stream = await client.responses.create({ model: DEMO.agent, input: "Where is order 1042?", stream: true });
+    const types: string[] = [];
+    let text = "";
+    for await (const event of stream) {
+      types.push(event.type);
+      if (event.type === "response.output_text.delta") text += event.delta;
+    }
+    expect(types[0]).toBe("response.created");
+    expect(types.at(-1)).toBe("response.completed");
+    expect(text).toContain("1042");
+  });
+
+  it("serves the model alias itself, streamed and not", async () => {
+    const messages = [{ role: "user" as const, content: "Say hello" }];
+    const answer = await client.chat.completions.create({ model: "default", messages });
+    expect(answer.choices[0]?.message.content).toBeTruthy();
+    const stream = await client.chat.completions.create({ model: "default", messages, stream: true });
+    let text = "";
+    for await (const chunk of stream) text += chunk.choices[0]?.delta.content ?? "";
+    expect(text).toBe(answer.choices[0]?.message.content);
+  });
+
+  it("never calls a tool in lane Never, whatever the model says", async () => {
+    const response = await client.responses.create({
+      model: DEMO.agent,
+      input: '[[call delete_customer {"customer_id":"c-1"}]]',
+    });
+    const calls = response.output.filter((item) => item.type === "mcp_call");
+    expect(calls.every((call) => "error" in call && call.error)).toBe(true);
+  });
+
+  it("shows usage in PodUsage, and the tokens are those that the model sent", async () => {
+    const before = await counted();
+    await client.responses.create({ model: DEMO.agent, input: "Where is order 1042?" });
+    const after = await waitFor(
+      async () => {
+        const now = await counted();
+        return (now["workflow_completed"] ?? 0n) > (before["workflow_completed"] ?? 0n) ? now : undefined;
+      },
+      { what: "the run in PodUsage", timeoutSeconds: 150, everyMs: 2000 },
+    );
+    expect((after["tool_action"] ?? 0n) > (before["tool_action"] ?? 0n)).toBe(true);
+  });
+
+  it("posts each hour once, and the receipt adds up to the unit", async () => {
+    const account = await endHour(world);
+    const booked = await world.azure.events();
+    const slots = booked.map((event) => `${event.dimension} ${event.effectiveStartTime}`);
+    expect(new Set(slots).size).toBe(slots.length);
+    for (const row of account.rows) {
+      const units = booked
+        .filter((event) => event.dimension === row.dimension)
+        .reduce((sum, event) => sum + BigInt(event.quantity), 0n);
+      expect(`${row.dimension} ${units * row.divisor}`).toBe(`${row.dimension} ${row.accepted}`);
+    }
+    for (const { spec } of account.statements) {
+      const shares = spec.intent.shares.reduce((sum, share) => sum + BigInt(share.baseUnits), 0n);
+      expect(shares).toBe(BigInt(spec.intent.quantity) * BigInt(spec.intent.divisor));
+      expect(spec.intent.shares.map((share) => share.agent)).toEqual([`${DEMO.agentNamespace}/${DEMO.agent}`]);
+    }
+    const columns = await world.kubectl.run(["get", "usagestatements"]);
+    expect(columns).toMatch(/DIMENSION/);
+    expect(columns).toMatch(/Accepted/);
+  });
+
+  it("counts exactly the tokens that the model sent", async () => {
+    const tally = await world.azure.modelTally();
+    const now = await counted();
+    expect({ in: now["tokens_1k_in"], out: now["tokens_1k_out"] }).toEqual({
+      in: BigInt(tally.inputTokens),
+      out: BigInt(tally.outputTokens),
+    });
+  });
+});
+
+describe("people stay in charge", () => {
+  it("pauses: new questions are refused, pods stay", async () => {
+    await setMode("Paused");
+    await waitCondition("Suspended=True");
+    const refusal = await refused(() => client.responses.create({ model: DEMO.agent, input: "Where is order 1042?" }));
+    expect(refusal).toEqual({ status: 403, code: "agent_paused" });
+    const pods = await world.kubectl.run(["-n", DEMO.agentNamespace, "get", "pods", "-o", "name"]);
+    expect(pods).toMatch(/orchestrator/);
+  });
+
+  it("resumes", async () => {
+    await setMode("Running");
+    await waitCondition("Suspended=False");
+    await waitCondition("Ready=True");
+    const response = await client.responses.create({ model: DEMO.agent, input: "Where is order 1042?" });
+    expect(response.status).toBe("completed");
+  });
+
+  it("revokes: every call is refused, orchestrator pods go, one gateway stays", async () => {
+    await setMode("Revoked");
+    await waitCondition("Suspended=True");
+    await waitFor(async () => ((await podNames("orchestrator")).length === 0 ? true : undefined), {
+      what: "orchestrator pods to go",
+      timeoutSeconds: 90,
+    });
+    await waitFor(async () => ((await podNames("gateway")).length === 1 ? true : undefined), {
+      what: "one gateway pod",
+      timeoutSeconds: 90,
+    });
+    const door = await openGateway(world.kubectl);
+    try {
+      const other = new OpenAI({ apiKey: world.apiKey, baseURL: `${door.url}/v1`, maxRetries: 0 });
+      const messages = [{ role: "user" as const, content: "Say hello" }];
+      const refusal = await refused(() => other.chat.completions.create({ model: "default", messages }));
+      expect(refusal.status).toBe(403);
+    } finally {
+      door.stop();
+    }
+  });
+
+  it("takes a revoked agent back", async () => {
+    await setMode("Running");
+    await waitCondition("Ready=True");
+  });
+});
+
+describe("deletion", () => {
+  it("leaves nothing but money objects", async () => {
+    await world.kubectl.run(["-n", DEMO.agentNamespace, "delete", "agd", DEMO.agent, "--wait=true"]);
+    const kinds =
+      "deployments,services,configmaps,serviceaccounts,networkpolicies,poddisruptionbudgets,rolebindings,pods";
+    await waitFor(
+      async () => {
+        const left = await world.kubectl.run([
+          "-n",
+          DEMO.agentNamespace,
+          "get",
+          kinds,
+          "-l",
+          `app.kubernetes.io/instance=${DEMO.agent}`,
+          "-o",
+          "name",
+        ]);
+        return left.trim() === "" ? true : undefined;
+      },
+      { what: "the agent's objects to go", timeoutSeconds: 150 },
+    );
+    const account = await endHour(world);
+    expect(account.statements.length).toBeGreaterThan(0);
+    await waitFor(
+      async () => {
+        const left = await world.kubectl.run(["get", "podusages", "--all-namespaces", "-o", "name"]);
+        return left.trim() === "" ? true : undefined;
+      },
+      { what: "every PodUsage to be settled", timeoutSeconds: 180 },
+    );
+  });
+});
+
+async function podNames(component: string): Promise<string[]> {
+  const selector = `app.kubernetes.io/instance=${DEMO.agent},app.kubernetes.io/component=${component}`;
+  const output = await world.kubectl.run(["-n", DEMO.agentNamespace, "get", "pods", "-l", selector, "-o", "name"]);
+  return output.split("\n").filter((line) => line !== "");
+}
+
+const errorBody = z.object({ code: z.string() });
+
+async function refused(call: () => Promise<unknown>): Promise<{ status: number | undefined; code: string }> {
+  try {
+    await call();
+  } catch (error) {
+    if (error instanceof APIError) return { status: error.status, code: errorBody.parse(error.error).code };
+    throw error;
+  }
+  throw new Error("The call was not refused");
+}

@@ -1,0 +1,56 @@
+import { applySample, demoApiKey } from "../../scripts/demo/agent.ts";
+import { type AzureControl, openAzureControl } from "../../scripts/demo/azure-control.ts";
+import { installAzure } from "../../scripts/demo/azure.ts";
+import { demoValues, installChart } from "../../scripts/demo/install.ts";
+import { createKubectl, type Kubectl, waitFor } from "../../scripts/demo/kubectl.ts";
+import { DEMO } from "../../scripts/demo/names.ts";
+import { forwardPort, type PortForward } from "../../scripts/demo/port-forward.ts";
+import { addsUp, readAccount, type Account } from "../../scripts/demo/receipt.ts";
+import { buildImages } from "../../scripts/image.ts";
+import { ensureHelm, ensureKubectl } from "../../scripts/tools/helm-and-kubectl.ts";
+import { openCluster } from "./local/cluster.ts";
+
+/** A cluster with everything in it, as `npm start` leaves it. */
+export interface World {
+  readonly kubectl: Kubectl;
+  readonly azure: AzureControl;
+  readonly apiKey: string;
+  readonly images: Awaited<ReturnType<typeof buildImages>>;
+  close(): void;
+}
+
+/** Brings the whole demo up; quick when it is up already. `helm` is the major that installs the chart. */
+export async function openWorld(helm: 3 | 4 = 4): Promise<World> {
+  const cluster = await openCluster();
+  const kubectl = createKubectl({ path: await ensureKubectl(), kubeconfig: cluster.kubeconfig });
+  const images = await buildImages(cluster);
+  await installAzure(kubectl, images.emulator.reference);
+  await installChart(kubectl, { helm: await ensureHelm(helm), values: demoValues(images.supercargo) });
+  const apiKey = demoApiKey();
+  await applySample(kubectl, { apiKey, toolsImage: images.emulator.reference });
+  const azure = await openAzureControl(kubectl);
+  return { kubectl, azure, apiKey, images, close: azure.stop };
+}
+
+/** The agent's gateway on a local port. */
+export function openGateway(kubectl: Kubectl, agent: string = DEMO.agent): Promise<PortForward> {
+  return forwardPort(kubectl, {
+    namespace: DEMO.agentNamespace,
+    resource: `service/${agent}-gateway`,
+    port: 8080,
+  });
+}
+
+/** Lets the emulator's hour end and waits until the books add up: accepted == whole units counted. */
+export async function endHour(world: World): Promise<Account> {
+  await world.azure.advanceToNextHour();
+  return waitFor(
+    async () => {
+      const account = await readAccount(world.kubectl);
+      return account.statements.every((statement) => statement.spec.outcome) && addsUp(account.rows)
+        ? account
+        : undefined;
+    },
+    { what: "accepted usage that equals what was counted", timeoutSeconds: 180, everyMs: 1000 },
+  );
+}
