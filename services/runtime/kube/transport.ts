@@ -13,6 +13,7 @@ import {
   type KubeResult,
   type ObjectKey,
   type ResourceRef,
+  type WriteOptions,
 } from "./types.ts";
 import { watchOnce } from "./watch-stream.ts";
 
@@ -56,7 +57,10 @@ function writes(run: Runner, fieldValidation: string): Writes {
     run({
       options: target.options ?? {},
       body: JSON.stringify({ ...target.object, apiVersion: apiVersionOf(target.ref), kind: target.ref.kind }),
-      path: withQuery(`${resourcePath(target.ref, target.object.metadata)}${target.subresource}`, { fieldValidation }),
+      path: withQuery(`${resourcePath(target.ref, target.object.metadata)}${target.subresource}`, {
+        fieldValidation,
+        fieldManager: target.options?.fieldManager,
+      }),
       ...call,
     }).then(asObject);
   const put = (target: WriteTarget) =>
@@ -79,7 +83,10 @@ function writes(run: Runner, fieldValidation: string): Writes {
         {
           method: "POST",
           repeatable: object.metadata.name !== "",
-          path: withQuery(resourcePath(ref, { namespace: object.metadata.namespace }), { fieldValidation }),
+          path: withQuery(resourcePath(ref, { namespace: object.metadata.namespace }), {
+            fieldValidation,
+            fieldManager: options?.fieldManager,
+          }),
         },
       ),
     update: (ref, object, options) => put({ ref, object, subresource: "", options }),
@@ -98,7 +105,7 @@ interface WriteTarget {
   readonly ref: ResourceRef;
   readonly object: KubeObject;
   readonly subresource: "" | "/status";
-  readonly options: CallOptions | undefined;
+  readonly options: WriteOptions | undefined;
 }
 
 async function remove(

@@ -67,6 +67,11 @@ export interface CallOptions {
   readonly signal?: AbortSignal;
 }
 
+export interface WriteOptions extends CallOptions {
+  /** Who owns the fields written. @default the user agent */
+  readonly fieldManager?: string;
+}
+
 export interface ListQuery {
   readonly namespace?: string;
   readonly labelSelector?: string;
@@ -125,15 +130,15 @@ export interface KubeClient {
   /** All pages. */
   list(ref: ResourceRef, query?: ListQuery, options?: CallOptions): Promise<KubeResult<KubeList>>;
   /** Repeated only for objects with a fixed name: AlreadyExists may then mean that the first try arrived. */
-  create(ref: ResourceRef, object: KubeObject, options?: CallOptions): Promise<KubeResult<KubeObject>>;
+  create(ref: ResourceRef, object: KubeObject, options?: WriteOptions): Promise<KubeResult<KubeObject>>;
   /** PUT; with metadata.resourceVersion a compare-and-swap. */
-  update(ref: ResourceRef, object: KubeObject, options?: CallOptions): Promise<KubeResult<KubeObject>>;
-  updateStatus(ref: ResourceRef, object: KubeObject, options?: CallOptions): Promise<KubeResult<KubeObject>>;
+  update(ref: ResourceRef, object: KubeObject, options?: WriteOptions): Promise<KubeResult<KubeObject>>;
+  updateStatus(ref: ResourceRef, object: KubeObject, options?: WriteOptions): Promise<KubeResult<KubeObject>>;
   /** Server-side apply; creates unless metadata.uid is set. */
   apply(ref: ResourceRef, object: KubeObject, options: ApplyOptions): Promise<KubeResult<KubeObject>>;
   applyStatus(ref: ResourceRef, object: KubeObject, options: ApplyOptions): Promise<KubeResult<KubeObject>>;
   /** JSON merge patch: for kinds without a schema of ours, such as Event. */
-  patchMerge(ref: ResourceRef, object: KubeObject, options?: CallOptions): Promise<KubeResult<KubeObject>>;
+  patchMerge(ref: ResourceRef, object: KubeObject, options?: WriteOptions): Promise<KubeResult<KubeObject>>;
   delete(ref: ResourceRef, key: ObjectKey, options?: DeleteOptions): Promise<KubeResult<undefined>>;
   /** One watch connection until it ends; `watch.ts` makes it last. */
   watch(ref: ResourceRef, query: WatchQuery, handlers: WatchHandlers): Promise<WatchEnd>;
