@@ -2,6 +2,7 @@
 package main
 
 import (
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -10,7 +11,6 @@ import (
 	"github.com/coredns/coredns/coremain"
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/server/v3/etcdmain"
-	genericapiserver "k8s.io/apiserver/pkg/server"
 	"k8s.io/component-base/cli"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
@@ -55,8 +55,9 @@ func main() {
 	os.Exit(parts[part]())
 }
 
+// newKubeletCommand leaves signals to the kubelet, which sets them up itself and may do so once.
 func newKubeletCommand() *cobra.Command {
-	return kubelet.NewKubeletCommand(genericapiserver.SetupSignalContext())
+	return kubelet.NewKubeletCommand(context.Background())
 }
 
 func runEtcd() int {

@@ -53,10 +53,18 @@ export function startProcess(options: ProcessOptions): void {
 export function runningProcess(stateFolder: string, name: string): number | undefined {
   try {
     const pid = Number(readFileSync(pidFile(stateFolder, name), "utf8"));
-    const environment = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
-    return environment.includes(`${MARK}=${stateFolder}`) ? pid : undefined;
+    return isMarked(pid, stateFolder) ? pid : undefined;
   } catch {
     return undefined;
+  }
+}
+
+/** Whether a process, or the one it stems from, was started here for that state folder. */
+export function isMarked(pid: number, stateFolder: string): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, "utf8").split("\0").includes(`${MARK}=${stateFolder}`);
+  } catch {
+    return false;
   }
 }
 
