@@ -19,7 +19,7 @@ export type StandInName = "metering" | "model" | "issuer" | "control" | "imds";
 export const STAND_INS: readonly StandInName[] = ["metering", "model", "issuer", "control", "imds"];
 
 /** Where a listener binds; port 0 asks for a free one. */
-export interface Address {
+interface Address {
   readonly port: number;
   readonly host: string;
 }

@@ -73,7 +73,7 @@ export function readConfig(env: NodeJS.ProcessEnv): EmulatorConfig {
 }
 
 /** Reads resources, identities and switches from a YAML or JSON file. */
-export function readSeed(file: string): Seed {
+function readSeed(file: string): Seed {
   let content: unknown;
   try {
     content = parse(readText(file));

@@ -6,7 +6,7 @@ import type { World } from "./world.ts";
 /** One route of a stand-in. */
 export interface Endpoint {
   readonly standIn: StandIn;
-  /** One of ROUTES[standIn]. */
+  /** One of the routes in faults.ts. */
   readonly route: string;
   /** The body of a status that a fault asks for, in the stand-in's own shape. */
   readonly faultBody: (status: number) => unknown;

@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 /** The stand-ins and the routes of each, by the names that faults, logs and request counts use. */
-export const ROUTES = {
+const ROUTES = {
   metering: ["usageEvent", "batchUsageEvent", "usageEvents"],
   model: ["chat", "responses", "embeddings", "models"],
   issuer: ["discovery", "jwks", "token"],
@@ -50,8 +50,8 @@ export const faultSchema = z
       context.addIssue({ code: "custom", path: ["standIn"], message: `must be metering for ${fault.kind}` });
   });
 
-export type Fault = z.output<typeof faultSchema>;
-export type FaultKind = Fault["kind"];
+type Fault = z.output<typeof faultSchema>;
+type FaultKind = Fault["kind"];
 
 /** The faults that strike one request, at most one of each kind. */
 export interface StruckFaults {

@@ -1,6 +1,7 @@
 import { Router } from "@koa/router";
 import type { Context } from "koa";
 import { toMiddleware } from "./endpoint.ts";
+import { tokenTimes } from "./keys.ts";
 import { TENANT_ID, type Identity, type World } from "./world.ts";
 
 const PATH = "/metadata/identity/oauth2/token";
@@ -44,15 +45,12 @@ export async function issueIdentityToken(
   world: World,
   request: { readonly identity: Identity; readonly audience: string; readonly lifetimeSeconds?: number },
 ): Promise<{ accessToken: string; issuedAt: number; expiresAt: number }> {
-  const issuedAt = Math.floor(world.clock.now() / 1000);
-  const expiresAt = issuedAt + (request.lifetimeSeconds ?? world.tokenLifetimeSeconds);
+  const times = tokenTimes(world.clock.now(), request.lifetimeSeconds ?? world.tokenLifetimeSeconds);
   const { clientId, objectId } = request.identity;
   const accessToken = await world.keys.sign({
     aud: request.audience,
     iss: `https://sts.windows.net/${TENANT_ID}/`,
-    iat: issuedAt,
-    nbf: Math.min(issuedAt, expiresAt),
-    exp: expiresAt,
+    ...times,
     appid: clientId,
     appidacr: "2",
     idtyp: "app",
@@ -62,7 +60,7 @@ export async function issueIdentityToken(
     ver: "1.0",
     xms_mirid: `/subscriptions/emulated/resourcegroups/emulated/providers/Microsoft.ManagedIdentity/userAssignedIdentities/${clientId}`,
   });
-  return { accessToken, issuedAt, expiresAt };
+  return { accessToken, issuedAt: times.iat, expiresAt: times.exp };
 }
 
 function findProblem(context: Context): string | undefined {

@@ -2,6 +2,7 @@ import { Router } from "@koa/router";
 import type { Context } from "koa";
 import { bearerToken, toMiddleware } from "./endpoint.ts";
 import { readBody } from "#runtime/server.ts";
+import { tokenTimes } from "./keys.ts";
 import { TENANT_ID, type World } from "./world.ts";
 
 const BODY_BYTES_MAX = 64 * 1024;
@@ -75,15 +76,12 @@ function toClaims(
   form: URLSearchParams,
   token: { readonly issuer: string; readonly clientId: string; readonly lifetime: number },
 ): Record<string, unknown> {
-  const issuedAt = Math.floor(world.clock.now() / 1000);
   const oid = form.get("oid") ?? token.clientId;
   const scp = form.get("scp");
   return {
     aud: (form.get("scope") ?? "").replace(/\/\.default$/, ""),
     iss: token.issuer,
-    iat: issuedAt,
-    nbf: Math.min(issuedAt, issuedAt + token.lifetime),
-    exp: issuedAt + token.lifetime,
+    ...tokenTimes(world.clock.now(), token.lifetime),
     azp: token.clientId,
     azpacr: "1",
     oid,

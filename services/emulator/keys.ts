@@ -10,9 +10,7 @@ import {
   type JWTPayload,
 } from "jose";
 
-export type TokenCheck =
-  | { readonly ok: true; readonly claims: JWTPayload }
-  | { readonly ok: false; readonly reason: string };
+type TokenCheck = { readonly ok: true; readonly claims: JWTPayload } | { readonly ok: false; readonly reason: string };
 
 /** The emulator's own signing keys. Tokens of every stand-in are signed by the newest one. */
 export interface KeyRing {
@@ -60,6 +58,15 @@ export async function createKeyRing(options: KeyRingOptions): Promise<KeyRing> {
       keys = [newest, ...(retireOld ? [] : keys)].slice(0, KEYS_MAX);
     },
   };
+}
+
+const EXPIRED_LIFE_SECONDS = 3600;
+
+/** Times of a token in seconds. With a life of 0 or less it was good for an hour that ended so long ago. */
+export function tokenTimes(nowMs: number, lifetimeSeconds: number): { iat: number; nbf: number; exp: number } {
+  const now = Math.floor(nowMs / 1000);
+  const iat = lifetimeSeconds > 0 ? now : now + lifetimeSeconds - EXPIRED_LIFE_SECONDS;
+  return { iat, nbf: iat, exp: now + lifetimeSeconds };
 }
 
 async function verifyToken(

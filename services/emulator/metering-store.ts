@@ -1,7 +1,7 @@
 import { parseUsageEvent, type Echo, type UsageEvent } from "./metering-event.ts";
 import type { Switches } from "./switches.ts";
 
-export type ResourceState = "PendingActivation" | "Active" | "Suspended" | "Deleted";
+type ResourceState = "PendingActivation" | "Active" | "Suspended" | "Deleted";
 
 /** One extension instance as the Marketplace knows it. */
 export interface Resource {
@@ -42,7 +42,7 @@ export interface CallContext {
   readonly newId: () => string;
 }
 
-export type RefusalStatus =
+type RefusalStatus =
   | "Expired"
   | "InvalidDimension"
   | "InvalidQuantity"

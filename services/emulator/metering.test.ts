@@ -431,7 +431,7 @@ describe("switches", () => {
       ["BadArgument"],
     ],
     ["parsing Strict, good", { parsing: "Strict" }, "", [usageEvent()], ["Accepted"]],
-  ])("%s", async (_name, switches, change, request, statuses) => {
+  ])("%s", async (...[_name, switches, change, request, statuses]) => {
     await kit.control("switches", switches);
     if (change !== "") await kit.control(change, { resourceUri: RESOURCE_URI });
     const answer = await kit.post("batchUsageEvent", { request });

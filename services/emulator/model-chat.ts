@@ -1,7 +1,6 @@
 import { z } from "zod";
 import {
   content,
-  countTokens,
   ITEMS_MAX,
   jsonObject,
   modelName,
@@ -199,9 +198,4 @@ function promptFilter(): readonly unknown[] {
 function severities(filtered: boolean): Record<string, unknown> {
   const safe = { filtered: false, severity: "safe" };
   return { hate: safe, self_harm: safe, sexual: safe, violence: filtered ? { filtered, severity: "medium" } : safe };
-}
-
-/** Input tokens of an embeddings request. */
-export function countTextTokens(texts: readonly string[]): number {
-  return countTokens(texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0));
 }

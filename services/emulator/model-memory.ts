@@ -11,7 +11,7 @@ export interface TokenTally {
 }
 
 /** Completed answers, answers cut off (client gone, or a script that dies), refusals: per deployment. */
-export interface DeploymentTally {
+interface DeploymentTally {
   readonly deployment: string;
   readonly completed: TokenTally;
   readonly cut: TokenTally;
@@ -27,7 +27,7 @@ export const scriptSchema = z.strictObject({
   say: z.string().max(100_000),
 });
 
-export type Script = z.output<typeof scriptSchema>;
+type Script = z.output<typeof scriptSchema>;
 
 export interface ModelMemory {
   tally(deployment: string): DeploymentTally;

@@ -106,7 +106,7 @@ interface ResponseEnd {
 }
 
 /** The response object, every field of the API present. An unfinished one has no output and no usage yet. */
-export function responseBody(request: ResponsesRequest, meta: AnswerMeta, end: ResponseEnd): Record<string, unknown> {
+function responseBody(request: ResponsesRequest, meta: AnswerMeta, end: ResponseEnd): Record<string, unknown> {
   const reason = end.answer?.finish === "content_filter" ? "content_filter" : "max_output_tokens";
   return {
     id: meta.id,

@@ -9,6 +9,8 @@ export interface ToolCall {
 }
 
 const NAME_WEIGHT = 10;
+/** Only the beginning of a text is searched; prompts can be megabytes. */
+const SEARCHED_MAX = 20_000;
 const STOP_WORDS = new Set(
   (
     "a an and are as at be by can could do does for from get give has have how i in is it list me my of on or " +
@@ -21,7 +23,7 @@ export function chooseTool(prompt: Prompt, text: string): OfferedTool | undefine
   const { choice, tools } = prompt;
   if (choice.kind === "none") return undefined;
   if (choice.kind === "tool") return tools.find((tool) => tool.name === choice.name);
-  const words = toWords(text);
+  const words = toWords(text.slice(0, SEARCHED_MAX));
   const [best] = tools
     .map((tool, index) => ({ tool, index, score: scoreTool(tool, words) }))
     .sort((a, b) => b.score - a.score || a.index - b.index);
@@ -91,8 +93,8 @@ const BUILDERS: Readonly<Record<string, (slot: Slot, schema: JsonSchema) => unkn
     const items = jsonObject.safeParse(schema["items"]);
     return items.success ? [buildValue(items.data, slot)] : [];
   },
-  integer: (slot, schema) => Math.trunc(takeNumber(schema, slot.findings)),
-  number: (slot, schema) => takeNumber(schema, slot.findings),
+  integer: (slot, schema) => Math.trunc(takeNumber(slot, schema)),
+  number: (slot, schema) => takeNumber(slot, schema),
   boolean: () => true,
   null: () => null,
 };
@@ -119,32 +121,45 @@ function chooseOption(options: readonly unknown[], text: string): unknown {
   return options.find((option) => typeof option === "string" && lower.includes(option.toLowerCase())) ?? options[0];
 }
 
-function takeNumber(schema: JsonSchema, findings: Findings): number {
-  const found = findings.numbers.shift();
-  if (found !== undefined) return Number(found);
-  return z.number().catch(1).parse(schema["minimum"]);
+function takeNumber(slot: Slot, schema: JsonSchema): number {
+  const found = takeFrom(slot, slot.findings.numbers);
+  return found === undefined ? z.number().catch(1).parse(schema["minimum"]) : Number(found);
 }
 
-function takeText({ key, findings }: Slot): string {
-  const wantsId = /id$|number|code|order|invoice|ticket|sku|ref/i.test(key);
-  const sources = wantsId
-    ? [findings.ids, findings.quoted, findings.names]
-    : [findings.quoted, findings.names, findings.ids];
-  for (const source of sources) {
-    const found = source.shift();
+function takeText(slot: Slot): string {
+  const { ids, quoted, names, text } = slot.findings;
+  const wantsId = /id$|number|code|order|invoice|ticket|sku|ref/i.test(slot.key);
+  for (const source of wantsId ? [ids, quoted, names] : [quoted, names, ids]) {
+    const found = takeFrom(slot, source);
     if (found !== undefined) return found;
   }
-  return findings.text.slice(0, 200);
+  return text.slice(0, 200);
 }
 
-function findIn(text: string): Findings {
+/** The piece that stands behind a word of the key ("order 1042" for `order_id`), else the first; it is used up everywhere. */
+function takeFrom({ key, findings }: Slot, source: readonly string[]): string | undefined {
+  const words = [...toWords(key)].join("|");
+  const named =
+    words === ""
+      ? null
+      : new RegExp(`(?:${words})s?\\W+(?:(?:number|no|id)\\W+)?([\\w.-]*\\w)`, "iu").exec(findings.text);
+  const taken = source.find((piece) => piece === named?.[1]) ?? source[0];
+  for (const pieces of [findings.quoted, findings.numbers, findings.ids, findings.names]) {
+    const place = taken === undefined ? -1 : pieces.indexOf(taken);
+    if (place >= 0) pieces.splice(place, 1);
+  }
+  return taken;
+}
+
+function findIn(whole: string): Findings {
+  const text = whole.slice(0, SEARCHED_MAX);
   const quoted = [...text.matchAll(/"([^"]{1,200})"|“([^”]{1,200})”|(?<!\w)'([^']{1,200})'(?!\w)/g)];
   const rest = quoted.reduce((left, match) => left.replace(match[0], " "), text);
   return {
     text,
     quoted: quoted.map((match) => match[1] ?? match[2] ?? match[3] ?? ""),
     numbers: [...rest.matchAll(/(?<![\w.-])-?\d+(?:\.\d+)?(?![\w-])/g)].map((match) => match[0]),
-    ids: [...rest.matchAll(/(?<=^|[\s#(])[A-Za-z0-9][A-Za-z0-9_-]*/g)]
+    ids: [...rest.matchAll(/(?<=^|[\s#(])[A-Za-z0-9][A-Za-z0-9_-]*(?![\w-]|\.\d)/g)]
       .map((match) => match[0])
       .filter((id) => /\d/.test(id)),
     // Capitalised words that do not begin a sentence: "in New York" gives New York.

@@ -1,5 +1,5 @@
 /** How often a route was asked, by outcome. */
-export interface RequestCount {
+interface RequestCount {
   readonly standIn: string;
   readonly route: string;
   /** The HTTP status, or 0 when the connection was closed without an answer. */
