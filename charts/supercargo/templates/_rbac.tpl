@@ -1,5 +1,5 @@
 {{/*
-What the operator does where agents live. Equal to operator/permissions.ts (test/chart/permissions.test.ts). Secrets are
+What the operator does where agents live. Equal to operator/permissions.ts, held by test/chart/rbac.test.ts. Secrets are
 absent on purpose: a missing one shows in the pod's status.
 */}}
 {{- define "supercargo.operatorAgentRules" -}}
@@ -33,6 +33,10 @@ absent on purpose: a missing one shows in the pod's status.
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]
+# A missing Secret shows only in the kubelet's event on the pod; the Secret itself is nobody's to read.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
@@ -47,15 +51,6 @@ absent on purpose: a missing one shows in the pod's status.
   resources: [clusterroles]
   resourceNames: [{{ include "supercargo.sidecarClusterRole" . }}]
   verbs: [bind]
-- apiGroups: [apiextensions.k8s.io]
-  resources: [customresourcedefinitions]
-  resourceNames:
-    - agentdeployments.supercargo.dev
-    - approvals.supercargo.dev
-    - podusages.supercargo.dev
-    - usageledgers.supercargo.dev
-    - usagestatements.supercargo.dev
-  verbs: [get]
 # The issuer's keys, which the operator hands to the pods: with them a pod verifies another pod's token on its own.
 - nonResourceURLs: [/.well-known/openid-configuration, /openid/v1/jwks]
   verbs: [get]
