@@ -10,7 +10,7 @@ import {
   setList,
   timeSchema,
 } from "./meta.ts";
-import { workloadSchema } from "./workload.ts";
+import { workloadRules, workloadSchema } from "./workload.ts";
 
 /** The longest name: a child adds a suffix of at most 23 characters and stays a DNS label. */
 export const AGENT_NAME_MAX = 40;
@@ -265,6 +265,7 @@ export const agentDeploymentSpecSchema = z
           )
           .prefault({}),
       })
+      .meta(cel(...workloadRules))
       .prefault({}),
   })
   .meta(

@@ -35,6 +35,15 @@ const envSchema = z
     }),
   );
 
+/** Kept apart, as `.extend()` drops the rules of the schema that it extends. */
+export const workloadRules = [
+  {
+    rule: "!(has(self.replicas) && has(self.autoscaling))",
+    message: "replicas and autoscaling exclude each other",
+    reason: "FieldValueInvalid",
+  },
+] as const;
+
 /** How one of the two workloads of an agent runs. No PodSpec: a CRD that embeds one outgrows its limits. */
 export const workloadSchema = z
   .object({
@@ -55,11 +64,5 @@ export const workloadSchema = z
     podAnnotations: z.record(z.string(), z.string().max(4096)).optional(),
     extraEnv: z.array(envSchema).max(32).meta(mapList("name")).optional(),
   })
-  .meta(
-    cel({
-      rule: "!(has(self.replicas) && has(self.autoscaling))",
-      message: "replicas and autoscaling exclude each other",
-      reason: "FieldValueInvalid",
-    }),
-  );
+  .meta(cel(...workloadRules));
 export type Workload = z.output<typeof workloadSchema>;

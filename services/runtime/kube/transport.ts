@@ -5,7 +5,6 @@ import { withQuery } from "./query.ts";
 import { apiVersionOf, resourcePath } from "./resources.ts";
 import {
   type ApplyOptions,
-  type CallOptions,
   type DeleteOptions,
   isKubeObject,
   type KubeClient,
