@@ -45,9 +45,22 @@ export async function openAzureControl(kubectl: Kubectl): Promise<AzureControl> 
   return {
     advanceToNextHour: async () => void (await call("/control/clock", { advanceToNextHour: true })),
     events: async () => z.object({ events: z.array(eventSchema) }).parse(await call("/control/events")).events,
-    modelTally: async () => tallySchema.parse(await call("/control/model")),
+    modelTally: async () => sumTally(tallySchema.parse(await call("/control/model/tally"))),
     stop: forward.stop,
   };
 }
 
-const tallySchema = z.object({ inputTokens: z.number(), outputTokens: z.number(), requests: z.number() });
+const tokensSchema = z.object({ requests: z.number(), inputTokens: z.number(), outputTokens: z.number() });
+const tallySchema = z.object({ deployments: z.array(z.object({ completed: tokensSchema })) });
+
+/** Answers that were sent whole, over all deployments. */
+function sumTally(tally: z.infer<typeof tallySchema>): z.infer<typeof tokensSchema> {
+  const completed = tally.deployments.map((deployment) => deployment.completed);
+  const sum = (pick: (tokens: z.infer<typeof tokensSchema>) => number): number =>
+    completed.reduce((total, tokens) => total + pick(tokens), 0);
+  return {
+    requests: sum((tokens) => tokens.requests),
+    inputTokens: sum((tokens) => tokens.inputTokens),
+    outputTokens: sum((tokens) => tokens.outputTokens),
+  };
+}

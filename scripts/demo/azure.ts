@@ -20,16 +20,19 @@ export const AZURE_URLS = {
   control: `http://emulator.${DEMO.azureNamespace}.svc.cluster.local:${AZURE_PORTS.control}/control/clock`,
 } as const;
 
-/** What the emulated Marketplace has sold: one extension with the plan of the demo. */
+/** What the emulated Marketplace has sold: one extension with the plans of the catalogue. */
 function resources(): unknown {
   const dimensions = ["workflow_completed", "tool_action", "tokens_1k_in", "tokens_1k_out"];
   return {
+    identities: [{ clientId: DEMO.clientId }],
     resources: [
       {
         resourceUri: DEMO.resourceId,
-        clientId: DEMO.clientId,
-        planId: DEMO.plan,
-        plans: { starter: dimensions, business: [...dimensions, "pod_hour"] },
+        ownerClientId: DEMO.clientId,
+        plans: [
+          { planId: "starter", dimensions },
+          { planId: "business", dimensions: [...dimensions, "pod_hour"] },
+        ],
       },
     ],
   };
@@ -131,7 +134,7 @@ function azurePod(): { spec: object; container: object } {
 /** IMDS as pods reach it in Azure: 169.254.169.254:80. Root, as a port below 1024 needs it; no other privilege. */
 function imdsPod(): { spec: object; container: object } {
   return {
-    spec: { hostNetwork: true },
+    spec: { hostNetwork: true, volumes: [{ name: "resources", configMap: { name: "emulator" } }] },
     container: {
       securityContext: { ...restricted, runAsUser: 0, capabilities: { drop: ["ALL"], add: ["NET_BIND_SERVICE"] } },
       env: env({
@@ -139,8 +142,9 @@ function imdsPod(): { spec: object; container: object } {
         IMDS_HOST: "169.254.169.254",
         IMDS_PORT: "80",
         SIGNING_SEED: "demo",
-        IMDS_CLIENT_IDS: DEMO.clientId,
+        RESOURCES_FILE: "/etc/emulator/resources.json",
       }),
+      volumeMounts: [{ name: "resources", mountPath: "/etc/emulator", readOnly: true }],
     },
   };
 }
