@@ -61,7 +61,7 @@ function withDefaults(given: Partial<EmulatorOptions>): EmulatorOptions {
     control: FREE_LOOPBACK,
     imds: FREE_LOOPBACK,
     seed: emptySeed,
-    model: { apiKeys: [], deployments: [] },
+    model: { auth: "Key", apiKeys: [], deployments: [] },
     keys: {},
     offsetSeconds: 0,
     clock: systemClock,

@@ -161,7 +161,7 @@ function addFaults(router: Router, world: World): void {
 }
 
 function addModel(router: Router, world: World): void {
-  router.get("/model/tally", (context) => answer(context, { deployments: world.model.tallies() }));
+  router.get("/model", (context) => answer(context, sumTallies(world)));
   router.get("/model/scripts", (context) => answer(context, { scripts: world.model.scripts() }));
   router.post(
     "/model/scripts",
@@ -174,6 +174,19 @@ function addModel(router: Router, world: World): void {
       },
     }),
   );
+}
+
+/** Tokens sent in all, cut answers included, and per deployment. */
+function sumTallies(world: World): Record<string, unknown> {
+  const deployments = world.model.tallies();
+  const sum = (name: "requests" | "inputTokens" | "outputTokens"): number =>
+    deployments.reduce((total, { completed, cut }) => total + completed[name] + cut[name], 0);
+  return {
+    requests: sum("requests"),
+    inputTokens: sum("inputTokens"),
+    outputTokens: sum("outputTokens"),
+    deployments,
+  };
 }
 
 function addTokens(router: Router, world: World): void {

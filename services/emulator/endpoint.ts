@@ -16,12 +16,13 @@ export interface Endpoint {
 /** Answers a route under its waiting faults, counts and logs it: route and status, no query, no body, no headers. */
 export function toMiddleware(world: World, endpoint: Endpoint): Middleware {
   return async (context) => {
+    const { standIn, route } = endpoint;
     const startMs = world.clock.monotonic();
+    let status = 500;
     try {
       await answerUnderFaults(world, endpoint, context);
+      status = context.req.socket.destroyed && !context.res.headersSent ? 0 : context.status;
     } finally {
-      const { standIn, route } = endpoint;
-      const status = context.req.socket.destroyed && !context.res.headersSent ? 0 : context.status;
       world.requests.add({ standIn, route, status });
       const durationMs = Math.round(world.clock.monotonic() - startMs);
       world.log.info({ standIn, route, status, durationMs }, "Answered request");

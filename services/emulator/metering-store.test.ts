@@ -11,14 +11,11 @@ const DIMENSIONS = ["a", "b"];
 
 function createState() {
   const state = createMeteringState();
-  const plans = [
-    { planId: "p", dimensions: DIMENSIONS },
-    { planId: "q", dimensions: DIMENSIONS },
-  ];
+  const plans = { p: DIMENSIONS, q: DIMENSIONS };
   putResource(state, {
     resourceUri: RESOURCE_URI,
     resourceId: "id",
-    ownerClientId: OWNER,
+    clientId: OWNER,
     offerId: "o",
     state: "Active",
     plans,

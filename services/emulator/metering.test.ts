@@ -92,9 +92,9 @@ const REFUSED: readonly Row[] = [
     before: () =>
       kit.control("resources", {
         resourceUri: extensionUri("new"),
-        ownerClientId: OWNER,
+        clientId: OWNER,
         state: "PendingActivation",
-        plans: [{ planId: "pro", dimensions: ["workflow_completed"] }],
+        plans: { pro: ["workflow_completed"] },
       }),
     single: { status: 400, target: "resourceId", message: RESOURCE_TEXT },
     batch: "ResourceNotActive",
@@ -118,6 +118,20 @@ const REFUSED: readonly Row[] = [
   {
     name: "dimension not in this plan",
     event: usageEvent({ planId: "free" }),
+    single: { status: 400, target: "dimension", message: "The payload dimension is invalid." },
+    batch: "InvalidDimension",
+    withId: true,
+  },
+  {
+    name: "dimension of a plan that was not bought",
+    event: usageEvent({ planId: "free", dimension: "pod_hour" }),
+    before: () =>
+      kit.control("resources", {
+        resourceUri: RESOURCE_URI,
+        clientId: OWNER,
+        planId: "pro",
+        plans: { pro: ["workflow_completed"], free: ["pod_hour"] },
+      }),
     single: { status: 400, target: "dimension", message: "The payload dimension is invalid." },
     batch: "InvalidDimension",
     withId: true,

@@ -36,7 +36,7 @@ export interface ModelMemory {
   addScript(script: Script): boolean;
   takeScript(deployment: string): Script | undefined;
   scripts(): readonly Script[];
-  /** Conversations of the Responses API by response id, the last ones only. */
+  /** Conversations of the Responses API by response id: the last 256, of at most 256 KiB each. */
   remember(responseId: string, turns: readonly Turn[]): void;
   recall(responseId: string): readonly Turn[] | undefined;
   clear(): void;
@@ -45,6 +45,7 @@ export interface ModelMemory {
 const DEPLOYMENTS_MAX = 500;
 const SCRIPTS_MAX = 1000;
 const CONVERSATIONS_MAX = 256;
+const CONVERSATION_BYTES_MAX = 256 * 1024;
 
 export function createModelMemory(): ModelMemory {
   const tallies = new Map<string, DeploymentTally>();
@@ -71,6 +72,8 @@ export function createModelMemory(): ModelMemory {
     },
     scripts: () => scripts,
     remember(responseId, turns) {
+      const bytes = turns.reduce((sum, turn) => sum + Buffer.byteLength(turn.text), 0);
+      if (bytes > CONVERSATION_BYTES_MAX) return;
       conversations.set(responseId, turns);
       const [oldest] = conversations.keys();
       if (conversations.size > CONVERSATIONS_MAX && oldest !== undefined) conversations.delete(oldest);

@@ -17,6 +17,7 @@ const ask = (text: string, more: Partial<Prompt> = {}): Prompt => ({
 describe("chooseTool()", () => {
   const tools = [
     tool("get_order", "Looks up an order by its number"),
+    tool("list_orders", "Lists orders"),
     tool("create_refund", "Files a refund for an order"),
     tool("get_weather", "Current weather of a city"),
     tool("sendEmail", "Sends a message"),
@@ -28,7 +29,8 @@ describe("chooseTool()", () => {
     ["What's the weather like in San Francisco?", "get_weather"],
     ["Write an email to Ann", "sendEmail"],
     ["Good morning", undefined],
-    ["Get me a list of the things you have", undefined],
+    ["Get me one of the things you have", undefined],
+    ["List all orders", "list_orders"],
   ])("for '%s' picks %s", (text, name) => {
     expect(chooseTool(ask(text, { tools }), text)?.name).toBe(name);
   });
@@ -74,15 +76,36 @@ describe("buildCall()", () => {
     ],
     [
       "anything",
-      object({
-        list: { type: "array", items: { type: "integer" } },
-        on: { type: "boolean" },
-        at: { type: ["string", "null"] },
-      }),
+      object(
+        {
+          list: { type: "array", items: { type: "integer" } },
+          on: { type: "boolean" },
+          at: { type: ["string", "null"] },
+        },
+        ["list", "on", "at"],
+      ),
       { list: [1], on: true, at: "anything" },
     ],
     ["anything", object({ a: { type: "string" }, b: { type: "string" } }, []), {}],
-    ["anything", {}, "anything"],
+    ["anything", {}, {}],
+    [
+      "Orders of bob@example.com, please",
+      object({
+        customer: { type: "string" },
+        status: { type: "string", enum: ["shipped"] },
+        page: { type: "integer" },
+      }),
+      { customer: "bob@example.com" },
+    ],
+    ["Orders", object({ customer: { type: "string" }, list: { type: "array" }, on: { type: "boolean" } }), {}],
+    [
+      "Refund A-1003, 5000 cents, for Bob",
+      object(
+        { name: { type: "string", pattern: "^[A-Z]-\\d+$" }, amount: { type: "integer" }, who: { type: "string" } },
+        ["name", "amount", "who"],
+      ),
+      { name: "A-1003", amount: 5000, who: "Bob" },
+    ],
   ])("fills '%s'", (text, parameters, expected) => {
     expect(JSON.parse(buildCall(tool("t", "", parameters), text).arguments)).toEqual(expected);
   });

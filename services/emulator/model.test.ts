@@ -27,7 +27,7 @@ const say = (content: string) => ({ model: MODEL, messages: [{ role: "user", con
 
 const tallySchema = z.object({ deployments: z.array(z.record(z.string(), z.unknown())) });
 async function tally(): Promise<Record<string, unknown> | undefined> {
-  return tallySchema.parse((await kit.control("model/tally")).body).deployments[0];
+  return tallySchema.parse((await kit.control("model")).body).deployments[0];
 }
 
 describe("chat completions by the openai client", () => {
@@ -301,6 +301,11 @@ describe("the tally", () => {
     const { completed } = z.object({ completed: z.record(z.string(), z.number()) }).parse(await tally());
     expect(completed).toMatchObject({ requests: 2, outputTokens: 98, reasoningTokens: 18 });
     expect((completed["inputTokens"] ?? 0) + (completed["outputTokens"] ?? 0)).toBe(told);
+    expect((await kit.control("model")).body).toMatchObject({
+      requests: 2,
+      inputTokens: completed["inputTokens"],
+      outputTokens: 98,
+    });
   });
 });
 
@@ -346,7 +351,7 @@ describe("refusals in OpenAI's shape", () => {
   });
 
   it("keys and deployments can be closed lists", async () => {
-    const closed = await startKit({ model: { apiKeys: ["right"], deployments: ["one"] } });
+    const closed = await startKit({ model: { auth: "Key", apiKeys: ["right"], deployments: ["one"] } });
     const ask = (key: string, model: string) =>
       request(`${closed.url}/v1/chat/completions`, {
         method: "POST",
@@ -360,6 +365,13 @@ describe("refusals in OpenAI's shape", () => {
     });
     expect(await ask("right", "one")).toMatchObject({ status: 200 });
     await closed.stop();
+  });
+
+  it("no key is needed where none is set", async () => {
+    const open = await startKit({ model: { auth: "None", apiKeys: [], deployments: [] } });
+    const asked = request(`${open.url}/v1/chat/completions`, { method: "POST", body: say("x") });
+    expect(await asked).toMatchObject({ status: 200 });
+    await open.stop();
   });
 
   it("a fault is an error of the model", async () => {

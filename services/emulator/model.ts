@@ -14,6 +14,8 @@ import { writeFrames, type Frame } from "./model-stream.ts";
 import type { World } from "./world.ts";
 
 export interface ModelSettings {
+  /** Whether callers need a key or token. */
+  readonly auth: "Key" | "None";
   /** Keys that are accepted as `api-key` or bearer; any non-empty one when the list is empty. */
   readonly apiKeys: readonly string[];
   /** Deployments that exist; any name when the list is empty. */
@@ -206,6 +208,7 @@ function toMeta(
 }
 
 function isAllowed(context: Context, settings: ModelSettings): boolean {
+  if (settings.auth === "None") return true;
   const key = context.get("api-key") || bearerToken(context) || "";
   return key !== "" && (settings.apiKeys.length === 0 || settings.apiKeys.includes(key));
 }

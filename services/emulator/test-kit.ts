@@ -17,11 +17,8 @@ export const SEED = seedSchema.parse({
   resources: [
     {
       resourceUri: RESOURCE_URI,
-      ownerClientId: OWNER,
-      plans: [
-        { planId: "pro", dimensions: ["workflow_completed", "pod_hour"] },
-        { planId: "free", dimensions: ["pod_hour"] },
-      ],
+      clientId: OWNER,
+      plans: { pro: ["workflow_completed", "pod_hour"], free: ["pod_hour"] },
     },
   ],
 });
