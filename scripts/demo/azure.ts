@@ -122,6 +122,8 @@ function azurePod(): { spec: object; container: object } {
         CONTROL_PORT: String(AZURE_PORTS.control),
         RESOURCES_FILE: "/etc/emulator/resources.json",
         SIGNING_SEED: "demo",
+        // The sample agent names no key for its model.
+        MODEL_AUTH: "None",
         PUBLIC_URL: `http://emulator.${DEMO.azureNamespace}.svc.cluster.local:${AZURE_PORTS.http}`,
       }),
       ports: Object.entries(AZURE_PORTS).map(([name, containerPort]) => ({ name, containerPort })),
