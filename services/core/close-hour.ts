@@ -96,9 +96,10 @@ function closeAccount(ledger: Ledger, account: Account, input: CloseInput): Ledg
   const billable = billableOf(ledger, rolled, input);
   const owed = allocateFree(ledger, rolled, { ...input, billable });
   const reservation = reserve(rolled, dimension, { ...input, billable, ...owed });
+  const kept = { ...rolled, divisor: dimension.divisor };
   const next = reservation
-    ? { ...rolled, lastSlot: input.hour, reservations: [...rolled.reservations, reservation] }
-    : rolled;
+    ? { ...kept, lastSlot: input.hour, reservations: [...kept.reservations, reservation] }
+    : kept;
   return {
     ...ledger,
     accounts: replaceAccount(ledger.accounts, next),
@@ -193,6 +194,7 @@ function openAccount(
   const account: Account = {
     dimension: dimension.id,
     from: dimension.from,
+    divisor: dimension.divisor,
     dueClosed: "0",
     periods: [],
     acceptedBefore: "0",

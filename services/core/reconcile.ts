@@ -12,7 +12,6 @@ import {
   replaceAccount,
   type Slot,
 } from "./ledger.ts";
-import type { Catalogue } from "./plan.ts";
 import { maxOf } from "./shares.ts";
 import { dayOf, hourKey, HOUR_MS, shiftHour } from "./time.ts";
 
@@ -131,9 +130,9 @@ export function isBehind(ledger: Ledger, statements: readonly Statement[]): bool
 export function rebuildLedger(
   birth: LedgerBirth,
   statements: readonly Statement[],
-  input: { readonly catalogue: Catalogue; readonly open: (ledger: Ledger) => Ledger },
+  open: (ledger: Ledger) => Ledger,
 ): Ledger {
-  const base = input.open(newLedger(birth));
+  const base = open(newLedger(birth));
   return statements.toSorted((a, b) => (a.intent.hour < b.intent.hour ? -1 : 1)).reduce(addStatement, base);
 }
 

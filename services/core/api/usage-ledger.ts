@@ -65,6 +65,7 @@ export type Period = z.output<typeof periodSchema>;
 const accountSchema = z.object({
   dimension: dimensionSchema.describe("The Marketplace dimension."),
   from: dimensionSchema.describe("The base dimension that it is counted in."),
+  divisor: countSchema.describe("Base units per unit, when the account was opened or last closed."),
   lastSlot: hourSchema.optional().describe("The newest slot ever taken; slots rise, never fall."),
   parked: z
     .object({

@@ -1,0 +1,56 @@
+import type { PodUsage } from "#core/api/pod-usage.ts";
+import type { Ledger } from "#core/api/usage-ledger.ts";
+import { awaitedPods, canClose, closeHour } from "#core/close-hour.ts";
+import { livePods, toPodView } from "#core/counted.ts";
+import { openSlots, sealLedger } from "#core/ledger.ts";
+import { HOUR_MS, parseHourKey, shiftHour } from "#core/time.ts";
+import { ConflictError, type Desk, type Versioned } from "./desk.ts";
+
+/** The scrape interval of the sidecars. */
+const SCRAPE_SECONDS = 5;
+/** Hours that one cycle closes at most, after an outage of ours. */
+const HOURS_PER_CYCLE = 48;
+
+/**
+ * Step one of a post, for each hour that is over and complete: one compare-and-swap closes the hour and reserves what is
+ * billable. `pods` must have been listed after `ledger` was read: then the swap proves that nobody settled in between.
+ */
+export async function closeHours(
+  desk: Desk,
+  ledger: Versioned<Ledger>,
+  pods: readonly PodUsage[],
+): Promise<Versioned<Ledger>> {
+  let current = ledger;
+  for (let closed = 0; closed < HOURS_PER_CYCLE; closed += 1) {
+    const next = await closeNext(desk, current, pods);
+    if (!next) break;
+    current = next;
+  }
+  return current;
+}
+
+async function closeNext(
+  desk: Desk,
+  ledger: Versioned<Ledger>,
+  pods: readonly PodUsage[],
+): Promise<Versioned<Ledger> | undefined> {
+  const hour = shiftHour(ledger.value.lastClosedHour, 1);
+  const views = pods.map(toPodView);
+  const hourEndMs = parseHourKey(hour) + HOUR_MS;
+  const live = livePods(ledger.value, views);
+  const graceMs = (2 * desk.terms.checkpointSeconds + SCRAPE_SECONDS) * 1000;
+  const endMs = Math.max(hourEndMs, desk.memory.timeKnownSinceMs);
+  if (!canClose(hour, live, { nowMs: desk.now(), endMs, graceMs })) return undefined;
+  const next = closeHour(ledger.value, {
+    ...desk.terms,
+    hour,
+    pods: views,
+    nowMs: desk.now(),
+    stored: desk.memory.stored,
+  });
+  const written = await desk.books.writeLedger({ value: sealLedger(next), version: ledger.version });
+  if (written === "Conflict") throw new ConflictError("UsageLedger");
+  const reserved = openSlots(next).filter((slot) => slot.hour === hour);
+  desk.log.info({ hour, reserved: reserved.length, without: awaitedPods(ledger.value, views, hour) }, "Closed hour");
+  return written;
+}

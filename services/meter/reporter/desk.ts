@@ -1,0 +1,126 @@
+import type { Grants, PodUsage } from "#core/api/pod-usage.ts";
+import type { Ledger } from "#core/api/usage-ledger.ts";
+import type { Intent, Statement } from "#core/api/usage-statement.ts";
+import type { Slot } from "#core/ledger.ts";
+import type { Alarm, PostAnswer } from "#core/outcome.ts";
+import type { Catalogue, Plan } from "#core/plan.ts";
+import type { Logger } from "#runtime/log.ts";
+
+/** An object as it was read; the version is what a compare-and-swap needs. */
+export interface Versioned<T> {
+  readonly value: T;
+  readonly version: string;
+}
+
+/** The money objects. Calls throw on anything but success and the named refusals: a failed read is never "nothing there". */
+export interface Books {
+  readLedger(): Promise<Versioned<Ledger> | undefined>;
+  createLedger(ledger: Ledger): Promise<Versioned<Ledger> | "Conflict">;
+  writeLedger(ledger: Versioned<Ledger>): Promise<Versioned<Ledger> | "Conflict">;
+  readStatement(slot: Slot): Promise<Versioned<Statement> | undefined>;
+  createStatement(statement: Statement): Promise<Versioned<Statement> | "Conflict">;
+  writeStatement(statement: Versioned<Statement>): Promise<Versioned<Statement> | "Conflict">;
+  listStatements(): Promise<Statement[]>;
+  /** Every PodUsage of the offer resource. */
+  listPodUsages(): Promise<PodUsage[]>;
+  isPodGone(object: PodUsage): Promise<boolean>;
+  /** Deletes exactly the version that was read. */
+  deletePodUsage(object: PodUsage): Promise<"Deleted" | "Changed">;
+  applyGrants(object: PodUsage, grants: Grants): Promise<"Written" | "Gone">;
+}
+
+export interface UsageRow {
+  /** YYYYMMDD in UTC. */
+  readonly day: string;
+  readonly usageResourceId: string;
+  readonly dimension: string;
+  readonly planId: string;
+  /** Plain decimal digits. */
+  readonly quantity: string;
+}
+
+export type ListAnswer =
+  | { readonly ok: true; readonly rows: readonly UsageRow[] }
+  | { readonly ok: false; readonly refused: boolean; readonly message: string };
+
+/** The metering API. Neither call throws: what went wrong is an answer. */
+export interface Marketplace {
+  /** One answer per intent, in their order; at most 25. */
+  post(intents: readonly Intent[]): Promise<readonly PostAnswer[]>;
+  /** From a UTC day (YYYYMMDD) up to today. */
+  list(sinceDay: string): Promise<ListAnswer>;
+}
+
+/** What was sold, and how this process was set up. Fixed for its life. */
+export interface Terms {
+  readonly mode: Ledger["mode"];
+  readonly offerResourceId: string;
+  readonly planId: string;
+  readonly plan: Plan | undefined;
+  readonly catalogue: Catalogue;
+  readonly catalogueDigest: string;
+  readonly checkpointSeconds: number;
+  readonly grantLifeSeconds: number;
+  readonly reconcileRequired: boolean;
+}
+
+/** What a leader remembers between cycles; lost with it, and nothing of it is money. */
+export interface Memory {
+  /** This leader's term, once it has written the ledger. */
+  term: number | undefined;
+  /** Azure's list was compared since this leader began: new intents are allowed (R6). */
+  reconciled: boolean;
+  /** The newest revision seen; a smaller one later means that the ledger was restored. */
+  revision: bigint;
+  /** The ledger did not exist when this leader came. */
+  born: boolean;
+  /** A rollback was found: two equal answers an hour apart are wanted before new intents. */
+  rollback: { readonly atMs: number; readonly fingerprint: string } | undefined;
+  /** Slots by key: when to try again. */
+  readonly retries: Map<string, { readonly attempts: number; readonly notBeforeMs: number }>;
+  /** Keys of slots whose UsageStatement is known to exist. */
+  readonly stored: Set<string>;
+  /** Azure judged our clock wrong: nothing is closed before this instant. */
+  clockFaultUntilMs: number;
+  /** Since when pods can know the time that we see (an offset may have jumped). */
+  timeKnownSinceMs: number;
+  problem: string | undefined;
+}
+
+/** Everything the steps of a cycle work with. */
+export interface Desk {
+  readonly books: Books;
+  readonly marketplace: Marketplace;
+  readonly terms: Terms;
+  readonly memory: Memory;
+  readonly now: () => number;
+  /** In [0, 1), for jitter. */
+  readonly random: () => number;
+  readonly log: Pick<Logger, "info" | "warn" | "error" | "debug">;
+  readonly onPost?: (answer: PostAnswer, alarm: Alarm | undefined) => void;
+  readonly onAccepted?: (slot: Slot, units: number) => void;
+}
+
+/** A new leader's memory. */
+export function createMemory(): Memory {
+  return {
+    term: undefined,
+    reconciled: false,
+    revision: 0n,
+    born: false,
+    rollback: undefined,
+    retries: new Map(),
+    stored: new Set(),
+    clockFaultUntilMs: 0,
+    timeKnownSinceMs: 0,
+    problem: undefined,
+  };
+}
+
+/** The ledger changed under us: this cycle ends, the next reads again. */
+export class ConflictError extends Error {
+  constructor(what: string) {
+    super(`Cannot write ${what} as another writer was first`);
+    this.name = "ConflictError";
+  }
+}

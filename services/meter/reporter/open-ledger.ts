@@ -1,0 +1,52 @@
+import type { Ledger } from "#core/api/usage-ledger.ts";
+import { openAccounts } from "#core/close-hour.ts";
+import { sealLedger, type LedgerBirth } from "#core/ledger.ts";
+import { rebuildLedger } from "#core/reconcile.ts";
+import { hourKey } from "#core/time.ts";
+import { ConflictError, type Desk, type Versioned } from "./desk.ts";
+
+/**
+ * The ledger of our offer resource: read, or made from the statements that exist. A leader's first touch raises the term,
+ * so that a slower old leader loses its next write. A revision below one we have seen means a restored ledger: nothing
+ * new is posted until Azure's list was compared again.
+ */
+export async function openLedger(desk: Desk): Promise<Versioned<Ledger>> {
+  const found = await desk.books.readLedger();
+  const ledger = found ? await stampTerm(desk, found) : await bearLedger(desk);
+  const revision = BigInt(ledger.value.revision);
+  if (revision < desk.memory.revision) {
+    desk.log.error({ revision: ledger.value.revision }, "Found a restored UsageLedger");
+    desk.memory.reconciled = false;
+  }
+  desk.memory.revision = revision;
+  return ledger;
+}
+
+async function stampTerm(desk: Desk, found: Versioned<Ledger>): Promise<Versioned<Ledger>> {
+  if (desk.memory.term !== undefined && found.value.term >= desk.memory.term) {
+    if (found.value.term > desk.memory.term) throw new ConflictError("UsageLedger as a newer leader holds it");
+    return found;
+  }
+  const term = Math.max(found.value.term, desk.memory.term ?? 0) + 1;
+  const written = await desk.books.writeLedger({ value: sealLedger({ ...found.value, term }), version: found.version });
+  if (written === "Conflict") throw new ConflictError("UsageLedger");
+  desk.memory.term = term;
+  return written;
+}
+
+async function bearLedger(desk: Desk): Promise<Versioned<Ledger>> {
+  const { terms } = desk;
+  const statements = await desk.books.listStatements();
+  const birth: LedgerBirth = { ...terms, nowMs: desk.now(), term: (desk.memory.term ?? 0) + 1 };
+  const ledger = rebuildLedger(birth, statements, (empty) =>
+    openAccounts(empty, { hour: hourKey(desk.now()), catalogue: terms.catalogue, plan: terms.plan }),
+  );
+  const created = await desk.books.createLedger(ledger);
+  if (created === "Conflict") throw new ConflictError("UsageLedger");
+  desk.memory.term = ledger.term;
+  desk.memory.born = true;
+  desk.memory.reconciled = false;
+  desk.memory.revision = 0n;
+  desk.log.warn({ statements: statements.length, term: ledger.term }, "Created UsageLedger");
+  return created;
+}
