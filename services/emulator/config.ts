@@ -37,8 +37,6 @@ const environment = z.object({
   SIGNING_SEED: z.string().min(1).max(1024).optional(),
   /** A private key as PKCS8 PEM in place of the seed. */
   SIGNING_KEY_FILE: z.string().min(1).optional(),
-  /** More identities of the node, beside those of RESOURCES_FILE. */
-  IMDS_CLIENT_IDS: list,
   /** Key: a key or token is demanded. None: callers need none. */
   MODEL_AUTH: z.enum(["Key", "None"]).default("Key"),
   /** The keys that are accepted; any if empty. */
@@ -60,13 +58,12 @@ export function readConfig(env: NodeJS.ProcessEnv): EmulatorConfig {
     secrets: ["SIGNING_SEED", "MODEL_API_KEYS"],
   });
   const pem = settings.SIGNING_KEY_FILE === undefined ? undefined : readText(settings.SIGNING_KEY_FILE);
-  const seed = settings.RESOURCES_FILE === undefined ? emptySeed : readSeed(settings.RESOURCES_FILE);
   const options: Partial<EmulatorOptions> = {
     standIns: settings.STAND_INS.length === 0 ? STAND_INS : settings.STAND_INS,
     main: { host: settings.HOST, port: settings.PORT },
     control: { host: settings.HOST, port: settings.CONTROL_PORT },
     imds: { host: settings.IMDS_HOST, port: settings.IMDS_PORT },
-    seed: { ...seed, identities: [...seed.identities, ...settings.IMDS_CLIENT_IDS.map((clientId) => ({ clientId }))] },
+    seed: settings.RESOURCES_FILE === undefined ? emptySeed : readSeed(settings.RESOURCES_FILE),
     model: { auth: settings.MODEL_AUTH, apiKeys: settings.MODEL_API_KEYS, deployments: settings.MODEL_DEPLOYMENTS },
     offsetSeconds: settings.CLOCK_OFFSET_SECONDS,
     ...(settings.PUBLIC_URL === undefined ? {} : { publicUrl: settings.PUBLIC_URL }),

@@ -48,7 +48,7 @@ describe("resources", () => {
     await change("delete");
     await change("recreate");
     const after = await kit.control("resources");
-    expect(after).toMatchObject({ body: { resources: [{ state: "Active", clientId: OWNER }] } });
+    expect(after).toMatchObject({ body: { resources: [{ state: "Active", ownerClientId: OWNER }] } });
     expect(JSON.stringify(after.body)).not.toBe(JSON.stringify(before.body));
     expect(await send()).toBe(400);
     await kit.control("clock", { advanceSeconds: 86_400 });
@@ -58,7 +58,7 @@ describe("resources", () => {
 });
 
 describe("a bad request", () => {
-  const resource = { resourceUri: RESOURCE_URI, clientId: OWNER, plans: { p: ["d"] } };
+  const resource = { resourceUri: RESOURCE_URI, ownerClientId: OWNER, plans: [{ planId: "p", dimensions: ["d"] }] };
   it.each([
     ["clock", {}, /^\(root\): must be \{offsetSeconds\}, \{advanceSeconds\} .* or \{advanceToNextHour: true\}/],
     ["clock", { advanceSeconds: -1 }, /advanceSeconds/],
@@ -83,11 +83,11 @@ describe("a bad request", () => {
       { ...resource, resourceUri: "app1" },
       /^resourceUri: must be an ARM id that starts with \/subscriptions\/<id>\/: current value is "app1"$/,
     ],
-    ["resources", { ...resource, plans: {} }, /^plans: must name at least one plan/],
+    ["resources", { ...resource, plans: [] }, /^plans: must name at least one plan/],
     [
       "resources",
-      { ...resource, plans: { p: Array.from({ length: 31 }, String) } },
-      /^plans\.p: must hold at most 30 dimensions/,
+      { ...resource, plans: [{ planId: "p", dimensions: Array.from({ length: 31 }, String) }] },
+      /^plans\.0\.dimensions: must hold at most 30 dimensions/,
     ],
     [
       "resources/suspend",

@@ -161,7 +161,7 @@ function addFaults(router: Router, world: World): void {
 }
 
 function addModel(router: Router, world: World): void {
-  router.get("/model", (context) => answer(context, sumTallies(world)));
+  router.get("/model/tally", (context) => answer(context, sumTallies(world)));
   router.get("/model/scripts", (context) => answer(context, { scripts: world.model.scripts() }));
   router.post(
     "/model/scripts",

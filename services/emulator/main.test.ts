@@ -24,7 +24,7 @@ describe("main", () => {
     const file = path.join(folder, "resources.yaml");
     writeFileSync(
       file,
-      `resources:\n  - resourceUri: /subscriptions/s/extensions/a\n    clientId: me\n    plans: {p: [d]}\n`,
+      `resources:\n  - resourceUri: /subscriptions/s/extensions/a\n    ownerClientId: me\n    plans: [{planId: p, dimensions: [d]}]\n`,
     );
     const child = spawn(process.execPath, [MAIN], { env: { ...FREE, RESOURCES_FILE: file } });
     const [line] = await once(child.stdout, "data");
@@ -33,7 +33,7 @@ describe("main", () => {
       .parse(JSON.parse(String(line)));
     expect(await request(`${started.url}/readyz`)).toMatchObject({ status: 200, body: "ok\n" });
     expect(await request(`${started.controlUrl}/control/resources`)).toMatchObject({
-      body: { resources: [{ clientId: "me" }] },
+      body: { resources: [{ ownerClientId: "me" }] },
     });
     child.kill("SIGTERM");
     expect(await once(child, "exit")).toEqual([0, null]);

@@ -40,7 +40,7 @@ export function listUsage(state: MeteringState, query: ListQuery, context: ListC
 
 function isVisible(resource: Resource | undefined, event: BookedEvent, context: ListContext): boolean {
   const { listShows, listDelaySeconds } = context.switches;
-  const own = resource?.clientId.toLowerCase() === context.callerClientId.toLowerCase();
+  const own = resource?.ownerClientId.toLowerCase() === context.callerClientId.toLowerCase();
   return (own || listShows === "AllResources") && context.nowMs >= event.bookedMs + listDelaySeconds * 1000;
 }
 

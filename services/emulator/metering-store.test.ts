@@ -11,11 +11,11 @@ const DIMENSIONS = ["a", "b"];
 
 function createState() {
   const state = createMeteringState();
-  const plans = { p: DIMENSIONS, q: DIMENSIONS };
+  const plans = ["p", "q"].map((planId) => ({ planId, dimensions: DIMENSIONS }));
   putResource(state, {
     resourceUri: RESOURCE_URI,
     resourceId: "id",
-    clientId: OWNER,
+    ownerClientId: OWNER,
     offerId: "o",
     state: "Active",
     plans,

@@ -9,15 +9,14 @@ export interface Resource {
   /** The GUID that answers carry and that the list names; a re-created resource gets a new one. */
   readonly resourceId: string;
   /** The identity that owns it: the only one that may send its usage. */
-  readonly clientId: string;
+  readonly ownerClientId: string;
   readonly offerId: string;
   readonly state: ResourceState;
   /** When it was created again under a URI that was known before, in ms of the emulator's clock. */
   readonly recreatedMs?: number;
   /** The plan bought; events of another plan are refused. Absent: any plan of the offer. */
   readonly planId?: string | undefined;
-  /** Dimensions by plan. */
-  readonly plans: Readonly<Record<string, readonly string[]>>;
+  readonly plans: readonly { readonly planId: string; readonly dimensions: readonly string[] }[];
 }
 
 /** An event that is booked: what the customer pays. */
@@ -139,7 +138,7 @@ function book(state: MeteringState, event: BookedEvent): void {
 }
 
 function checkOwner(_event: UsageEvent, resource: Resource, call: CallContext): Refusal | undefined {
-  if (resource.clientId.toLowerCase() === call.callerClientId.toLowerCase()) return undefined;
+  if (resource.ownerClientId.toLowerCase() === call.callerClientId.toLowerCase()) return undefined;
   return refuse("ResourceNotAuthorized", "resourceUri", "Client is not authorized for this usage resource.");
 }
 
@@ -152,7 +151,7 @@ function checkState(_event: UsageEvent, resource: Resource, call: CallContext): 
 
 function checkDimension(event: UsageEvent, resource: Resource, call: CallContext): Refusal | undefined {
   const bought = resource.planId === undefined || resource.planId === event.planId;
-  const dimensions = bought ? (resource.plans[event.planId] ?? []) : [];
+  const dimensions = bought ? (resource.plans.find((plan) => plan.planId === event.planId)?.dimensions ?? []) : [];
   const wanted = foldDimension(event.dimension, call.switches);
   const known = dimensions.some((dimension) => foldDimension(dimension, call.switches) === wanted);
   return known ? undefined : refuse("InvalidDimension", "dimension", "The payload dimension is invalid.");

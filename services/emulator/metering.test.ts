@@ -92,9 +92,9 @@ const REFUSED: readonly Row[] = [
     before: () =>
       kit.control("resources", {
         resourceUri: extensionUri("new"),
-        clientId: OWNER,
+        ownerClientId: OWNER,
         state: "PendingActivation",
-        plans: { pro: ["workflow_completed"] },
+        plans: [{ planId: "pro", dimensions: ["workflow_completed"] }],
       }),
     single: { status: 400, target: "resourceId", message: RESOURCE_TEXT },
     batch: "ResourceNotActive",
@@ -128,9 +128,12 @@ const REFUSED: readonly Row[] = [
     before: () =>
       kit.control("resources", {
         resourceUri: RESOURCE_URI,
-        clientId: OWNER,
+        ownerClientId: OWNER,
         planId: "pro",
-        plans: { pro: ["workflow_completed"], free: ["pod_hour"] },
+        plans: [
+          { planId: "pro", dimensions: ["workflow_completed"] },
+          { planId: "free", dimensions: ["pod_hour"] },
+        ],
       }),
     single: { status: 400, target: "dimension", message: "The payload dimension is invalid." },
     batch: "InvalidDimension",

@@ -27,7 +27,7 @@ const say = (content: string) => ({ model: MODEL, messages: [{ role: "user", con
 
 const tallySchema = z.object({ deployments: z.array(z.record(z.string(), z.unknown())) });
 async function tally(): Promise<Record<string, unknown> | undefined> {
-  return tallySchema.parse((await kit.control("model")).body).deployments[0];
+  return tallySchema.parse((await kit.control("model/tally")).body).deployments[0];
 }
 
 describe("chat completions by the openai client", () => {
@@ -301,7 +301,7 @@ describe("the tally", () => {
     const { completed } = z.object({ completed: z.record(z.string(), z.number()) }).parse(await tally());
     expect(completed).toMatchObject({ requests: 2, outputTokens: 98, reasoningTokens: 18 });
     expect((completed["inputTokens"] ?? 0) + (completed["outputTokens"] ?? 0)).toBe(told);
-    expect((await kit.control("model")).body).toMatchObject({
+    expect((await kit.control("model/tally")).body).toMatchObject({
       requests: 2,
       inputTokens: completed["inputTokens"],
       outputTokens: 98,

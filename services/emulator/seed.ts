@@ -10,15 +10,17 @@ export const resourceSchema = z.strictObject({
     .string()
     .max(1024)
     .regex(/^\/subscriptions\/[^/]+\/.+/, "must be an ARM id that starts with /subscriptions/<id>/"),
-  clientId: name,
+  /** The identity that owns it and sends its usage. */
+  ownerClientId: name,
   offerId: name.default("emulated-offer"),
   state: z.enum(["PendingActivation", "Active", "Suspended", "Deleted"]).default("Active"),
   /** The plan bought, if only its events are to be accepted. */
   planId: name.optional(),
-  /** Dimensions by plan: at most 30 each, as in an offer. */
+  /** Dimensions of each plan: at most 30, as in an offer. */
   plans: z
-    .record(name, z.array(name).max(30, "must hold at most 30 dimensions"))
-    .refine((plans) => Object.keys(plans).length >= 1, "must name at least one plan"),
+    .array(z.strictObject({ planId: name, dimensions: z.array(name).max(30, "must hold at most 30 dimensions") }))
+    .min(1, "must name at least one plan")
+    .max(100),
 });
 
 export type ResourceInput = z.output<typeof resourceSchema>;

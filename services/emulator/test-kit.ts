@@ -17,8 +17,11 @@ export const SEED = seedSchema.parse({
   resources: [
     {
       resourceUri: RESOURCE_URI,
-      clientId: OWNER,
-      plans: { pro: ["workflow_completed", "pod_hour"], free: ["pod_hour"] },
+      ownerClientId: OWNER,
+      plans: [
+        { planId: "pro", dimensions: ["workflow_completed", "pod_hour"] },
+        { planId: "free", dimensions: ["pod_hour"] },
+      ],
     },
   ],
 });

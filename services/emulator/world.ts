@@ -80,7 +80,7 @@ export function resetWorld(world: World, seed: Seed): void {
 /** Registers a resource; its owner becomes an identity of the node. */
 export function addResource(world: World, resource: Resource): void {
   putResource(world.metering, resource);
-  addIdentity(world, resource.clientId);
+  addIdentity(world, resource.ownerClientId);
 }
 
 export function addIdentity(world: World, clientId: string): void {
