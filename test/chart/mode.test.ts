@@ -39,6 +39,15 @@ describe("plain mode", () => {
       SUPERCARGO_IMAGE: "supercargo:0.1.0",
       SUPERCARGO_IMAGE_PULL_POLICY: "IfNotPresent",
       SUPERCARGO_LOG_LEVEL: "info",
+      SUPERCARGO_METRICS_PEERS: JSON.stringify([
+        {
+          namespaceSelector: {
+            matchExpressions: [
+              { key: "kubernetes.io/metadata.name", operator: "In", values: ["kube-system", "monitoring"] },
+            ],
+          },
+        },
+      ]),
       SUPERCARGO_OFFER_RESOURCE_ID: "",
       SUPERCARGO_PLAN_ID: "",
       SUPERCARGO_POD_NAME: "<ref>",
