@@ -87,7 +87,7 @@ describe("lint", () => {
     expect(lint({ type: "object", properties: { a: { type: "boolean" } } }, "")).toEqual([".a is a bool: use an enum"]);
     expect(lint({ type: "object", properties: { a: { type: "number" } } }, "")).toEqual([".a is a float"]);
     expect(lint({ type: "object", properties: { phase: { type: "string" } } }, ".status.x")).toEqual([
-      ".phase: use conditions",
+      ".status.x.phase: use conditions",
     ]);
   });
 });

@@ -118,9 +118,17 @@ export const podUsageStatusSchema = z
       .meta(mapList("dimension"))
       .optional(),
     enforced: z
-      .object({ configDigest: z.string().max(64), controlDigest: z.string().max(64) })
+      .object({
+        configDigest: z.string().max(64),
+        controlDigest: z.string().max(64),
+        mode: z
+          .string()
+          .max(16)
+          .optional()
+          .describe("The mode that the service applies; absent before the first control."),
+      })
       .optional()
-      .describe("Digests of the config and control the service runs with."),
+      .describe("What the service runs with: digests of config and control, and the mode."),
   })
   .meta(
     cel({

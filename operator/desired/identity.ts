@@ -1,0 +1,38 @@
+import { ROLE_BINDINGS, SERVICE_ACCOUNTS } from "#runtime/kube/resources.ts";
+import { type DesiredInput, serviceAccountOf } from "./input.ts";
+import { child, childName, COMPONENTS, type DesiredObject } from "./names.ts";
+
+/** One account per component, so that a token tells which one calls; none is mounted by itself. */
+export function serviceAccounts(input: DesiredInput): DesiredObject[] {
+  const { agent, spec } = input;
+  const clientId = spec.identity?.clientId;
+  return COMPONENTS.filter((component) => serviceAccountOf(input, component) === `${agent.name}-${component}`).map(
+    (component) =>
+      child(agent, {
+        ref: SERVICE_ACCOUNTS,
+        name: childName(agent, component),
+        component,
+        ...(component === "gateway" && clientId !== undefined
+          ? { annotations: { "azure.workload.identity/client-id": clientId } }
+          : {}),
+        body: { automountServiceAccountToken: false },
+      }),
+  );
+}
+
+/** The chart's fixed role for sidecars, bound in the agent's namespace to its two accounts. */
+export function roleBinding(input: DesiredInput): DesiredObject {
+  const { agent, settings } = input;
+  return child(agent, {
+    ref: ROLE_BINDINGS,
+    name: childName(agent, "sidecar"),
+    body: {
+      roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: settings.sidecarClusterRole },
+      subjects: COMPONENTS.map((component) => ({
+        kind: "ServiceAccount",
+        name: serviceAccountOf(input, component),
+        namespace: agent.namespace,
+      })),
+    },
+  });
+}
