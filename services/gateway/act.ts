@@ -1,0 +1,85 @@
+import { Refusal } from "#core/errors.ts";
+import { callAgent } from "./agent-face.ts";
+import { checkEntitlement, type EntitlementRequest } from "./entitle.ts";
+import type { Gateway } from "./gateway.ts";
+import { listModels } from "./models.ts";
+import { checkModelRequest, type ModelOperation, parseRequest } from "./openai.ts";
+import { callModel } from "./route.ts";
+import type { Snapshot } from "./snapshot.ts";
+import type { Turn } from "./turn.ts";
+
+/** The last step: what the route is for. Everything before it has passed. */
+export async function act(gateway: Gateway, turn: Turn): Promise<void> {
+  const { route } = turn;
+  if (route === undefined) throw new Error("The route must have been found before");
+  switch (route.name) {
+    case "models":
+      return listModels(gateway, turn);
+    case "stored_response":
+      return await callStoredResponse(gateway, turn);
+    case "chat":
+    case "embeddings":
+    case "responses":
+      return await callByModel(gateway, turn, route.name);
+    case "unknown":
+      throw new Refusal("not_found", "Cannot find the route");
+  }
+}
+
+/** Stored responses live in the orchestrator. */
+async function callStoredResponse(gateway: Gateway, turn: Turn): Promise<void> {
+  const { request, route, body } = turn;
+  refuseSelfCall(turn, "response_not_found", "Cannot find the response");
+  const method = request.method === "DELETE" ? "DELETE" : request.method === "POST" ? "POST" : "GET";
+  turn.model = turn.snapshot?.config.agent.name ?? "other";
+  await callAgent(gateway, turn, {
+    method,
+    target: route?.target ?? "",
+    body: method === "POST" ? (body ?? null) : null,
+    isRun: false,
+  });
+}
+
+/** A model alias goes to a model; the agent's name, or no name, to the agent (on the Responses route alone). */
+async function callByModel(gateway: Gateway, turn: Turn, operation: ModelOperation): Promise<void> {
+  const snapshot = turn.snapshot;
+  if (snapshot === undefined || turn.body === undefined) throw new Error("A body must have been read before");
+  const request = parseRequest(turn.body);
+  const agent = snapshot.config.agent.name;
+  if (operation === "responses" && (request.model === undefined || request.model === agent)) {
+    refuseSelfCall(turn, "model_not_found", "Cannot call the agent from its own run");
+    entitle(gateway, "agent_run");
+    turn.model = agent;
+    return await callAgent(gateway, turn, { method: "POST", target: "/v1/responses", body: turn.body, isRun: true });
+  }
+  const route = request.model === undefined ? undefined : snapshot.models.get(request.model);
+  if (route === undefined) throw unknownModel(snapshot, operation, request.model);
+  turn.model = route.alias;
+  entitle(gateway, turn.caller?.kind === "orchestrator" ? "run_model_call" : "client_model_call");
+  checkModelRequest(operation, request);
+  await callModel(gateway, turn, { operation, route, request });
+}
+
+function entitle(gateway: Gateway, kind: EntitlementRequest["kind"]): void {
+  checkEntitlement(gateway.live.control(), { kind, nowMs: gateway.clock.now() });
+}
+
+/** The orchestrator may call models, never itself through the gateway: a run could then start runs without end. */
+function refuseSelfCall(turn: Turn, code: "model_not_found" | "response_not_found", message: string): void {
+  if (turn.caller?.kind === "orchestrator") throw new Refusal(code, message);
+}
+
+function unknownModel(snapshot: Snapshot, operation: ModelOperation, model: string | undefined): Refusal {
+  const names = [...(operation === "responses" ? [snapshot.config.agent.name] : []), ...snapshot.models.keys()];
+  const allowed = `model must be ${names.length === 1 ? "" : "one of "}${names.join(", ")}`;
+  const current = model === undefined ? "" : `: current value is ${JSON.stringify(shorten(model))}`;
+  return new Refusal(
+    model === undefined ? "invalid_value" : "model_not_found",
+    `Cannot find the model as ${allowed}${current}`,
+    { param: "model" },
+  );
+}
+
+function shorten(text: string): string {
+  return text.length > 64 ? `${text.slice(0, 64)}…` : text;
+}

@@ -1,0 +1,103 @@
+import type { ServerResponse } from "node:http";
+import type { Clock } from "#runtime/clock.ts";
+import type { AnswerHead, Flow, Sink } from "./attempt.ts";
+import { toRefusal, writeRefusal } from "./refuse.ts";
+import type { CutSide, Turn } from "./turn.ts";
+import { findUsage, type TokenUsage } from "./usage.ts";
+
+/** What is known when an answer ends. */
+export interface AnswerReport {
+  readonly usage?: TokenUsage | undefined;
+  /** Bytes of what the model wrote, for the case that it reported no usage. */
+  readonly outputBytes: number;
+  readonly finishReason?: string | undefined;
+  readonly cutBy?: CutSide;
+}
+
+export interface AnswerOptions {
+  readonly turn: Turn;
+  readonly head: AnswerHead;
+  readonly flow: Flow;
+  readonly clock: Clock;
+  /** Counts and audits, once; before the last bytes go out. Throws Refusal when the count cannot be stored. */
+  readonly settle: (report: AnswerReport) => void;
+  /** Counts what is due as soon as anything reaches the client; runs once or more. Throws like `settle`. */
+  readonly beforeFirstByte?: () => void;
+  /** Headers for the client. */
+  readonly headers: () => Record<string, string>;
+}
+
+/** Above this size an answer is passed on while it comes; only its end is held back until it is counted. */
+const WHOLE_BYTES_MAX = 1024 * 1024;
+const TAIL_BYTES = 64 * 1024;
+
+/** A JSON answer: held until it is whole and counted, so that one that cannot be counted can still become a 503. */
+export function createJsonSink(options: AnswerOptions): Sink {
+  const { response } = options.turn;
+  let chunks: Buffer[] = [];
+  let size = 0;
+  let tail = Buffer.alloc(0);
+  let isPassing = false;
+
+  const pass = (): boolean => {
+    if (!isPassing) options.beforeFirstByte?.();
+    if (!isPassing) response.writeHead(options.head.status, options.headers());
+    isPassing = true;
+    const joined = Buffer.concat(chunks);
+    tail = Buffer.concat([tail, joined]).subarray(-TAIL_BYTES);
+    // The last chunk stays here until it is counted.
+    const last = chunks.at(-1);
+    const before = chunks.slice(0, -1);
+    chunks = last ? [last] : [];
+    return before.length === 0 || response.write(Buffer.concat(before));
+  };
+  resumeOnDrain(response, options.flow);
+
+  return {
+    data(chunk) {
+      chunks.push(chunk);
+      size += chunk.length;
+      if (size <= WHOLE_BYTES_MAX) return true;
+      return pass();
+    },
+    end() {
+      const rest = Buffer.concat(chunks);
+      try {
+        options.settle({ usage: findUsage(isPassing ? tail : rest), outputBytes: size });
+      } catch (error) {
+        refuse(options, error);
+        return;
+      }
+      if (!isPassing)
+        response.writeHead(options.head.status, { ...options.headers(), "content-length": String(rest.length) });
+      response.end(rest);
+    },
+    cut(side) {
+      if (!isPassing && side !== "client") return false;
+      trySettle(options, { outputBytes: size, cutBy: side });
+      response.destroy();
+      return true;
+    },
+  };
+}
+
+/** The client has taken what was written: the upstream may go on. */
+export function resumeOnDrain(response: ServerResponse, flow: Flow): void {
+  response.on("drain", () => flow.resume());
+}
+
+/** The answer cannot be counted: a 503, or where it has begun, a connection that breaks off. */
+export function refuse(options: AnswerOptions, error: unknown): void {
+  const { response, requestId } = options.turn;
+  if (response.headersSent) response.destroy();
+  else writeRefusal(response, toRefusal(error), { "x-request-id": requestId });
+}
+
+/** A cut answer is counted as far as it went; when even that cannot be stored, the failure was logged where it was seen. */
+export function trySettle(options: AnswerOptions, report: AnswerReport): void {
+  try {
+    options.settle(report);
+  } catch {
+    // Nothing more can be told to this client.
+  }
+}

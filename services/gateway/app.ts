@@ -1,0 +1,146 @@
+import Koa, { type Middleware } from "koa";
+import { Refusal } from "#core/errors.ts";
+import { act } from "./act.ts";
+import { auditTurn, refused } from "./audit.ts";
+import { receiveBody, refuseUnreadBody } from "./body.ts";
+import { checkEntitlement } from "./entitle.ts";
+import type { Gateway } from "./gateway.ts";
+import { toRefusal, writeRefusal } from "./refuse.ts";
+import { allowedMethods, matchRoute } from "./routes.ts";
+import { openTurn, type Turn } from "./turn.ts";
+
+/** One step on the way of a request; it adds to the turn or throws a Refusal. */
+type Step = (gateway: Gateway, turn: Turn) => Promise<void> | void;
+
+/** The order of all routes: nothing is read of a body before its sender is known and the agent may serve. */
+const STEPS: readonly Step[] = [admit, findRoute, authenticate, entitle, takeBody, act];
+
+/** Requests in flight at once; each may hold a body. */
+const IN_FLIGHT_MAX = 512;
+/** Up to here an unread body is left to Node, which drops it and keeps the connection. */
+const SMALL_BODY_BYTES = 64 * 1024;
+
+/** The gateway's public face as a Koa app: Koa gives the order, the steps own the response. */
+export function createApp(gateway: Gateway): Koa<{ turn: Turn }> {
+  const app = new Koa<{ turn: Turn }>();
+  app.silent = true;
+  app.use(keepTurn(gateway));
+  app.use(answerRefusals(gateway));
+  for (const step of STEPS)
+    app.use(async (context, next) => {
+      await step(gateway, context.state.turn);
+      await next();
+    });
+  return app;
+}
+
+/** Opens the turn, and closes its books when the connection has done with it. */
+function keepTurn(gateway: Gateway): Middleware<{ turn: Turn }> {
+  const { metrics, turns, clock } = gateway;
+  return async (context, next) => {
+    context.respond = false;
+    const turn = openTurn(context.req, context.res, clock);
+    context.state.turn = turn;
+    turns.add(turn);
+    metrics.inFlight.inc();
+    context.res.once("close", () => {
+      turns.delete(turn);
+      metrics.inFlight.dec();
+      noteEnd(gateway, turn);
+    });
+    await next();
+  };
+}
+
+function answerRefusals(gateway: Gateway): Middleware<{ turn: Turn }> {
+  return async (context, next) => {
+    const { turn } = context.state;
+    try {
+      await next();
+    } catch (error) {
+      if (turn.cutter.cutBy() === "client") {
+        noteClientGone(gateway, turn);
+        return;
+      }
+      const refusal = toRefusal(error);
+      if (refusal.code === "internal_error")
+        gateway.log.error({ err: error, requestId: turn.requestId }, "Failed to answer");
+      turn.reason = refusal.code;
+      gateway.metrics.refusals.inc({ reason: refusal.code });
+      auditTurn(gateway, turn, refused(refusal));
+      if (hasUnreadBody(turn)) refuseUnreadBody(turn, refusal, gateway.clock);
+      else writeRefusal(turn.response, refusal, refusalHeaders(turn, refusal));
+    }
+  };
+}
+
+function admit(gateway: Gateway): void {
+  if (gateway.isClosed) throw new Refusal("draining", "Cannot take the request as the pod is being replaced");
+  if (gateway.turns.size > IN_FLIGHT_MAX)
+    throw new Refusal("overloaded", `Cannot take the request as at most ${IN_FLIGHT_MAX} may be in flight`);
+}
+
+function findRoute(_: Gateway, turn: Turn): void {
+  turn.route = matchRoute(turn.request.method ?? "", turn.request.url ?? "");
+}
+
+async function authenticate(gateway: Gateway, turn: Turn): Promise<void> {
+  const snapshot = gateway.live.snapshot();
+  const authenticator = gateway.live.authenticator();
+  if (snapshot === undefined || authenticator === undefined)
+    throw new Refusal("not_ready", "Cannot serve before a configuration has arrived");
+  turn.snapshot = snapshot;
+  turn.caller = await authenticator.authenticate(turn.request.headers, gateway.clock.now());
+}
+
+function entitle(gateway: Gateway, turn: Turn): void {
+  const control = gateway.live.control();
+  if (control) turn.planId = control.entitlement.planId;
+  checkEntitlement(control, { kind: "other", nowMs: gateway.clock.now() });
+  gateway.meter.check();
+}
+
+async function takeBody(gateway: Gateway, turn: Turn): Promise<void> {
+  if (!turn.route?.hasBody) return;
+  const startMs = gateway.clock.monotonic();
+  turn.body = await receiveBody(turn.request, gateway.bodyLimitBytes);
+  turn.waitedMs += gateway.clock.monotonic() - startMs;
+}
+
+function hasUnreadBody(turn: Turn): boolean {
+  const { request } = turn;
+  if (request.readableEnded || turn.response.headersSent) return false;
+  if (request.headers["transfer-encoding"] !== undefined) return true;
+  return Number(request.headers["content-length"] ?? 0) > SMALL_BODY_BYTES;
+}
+
+function refusalHeaders(turn: Turn, refusal: Refusal): Record<string, string> {
+  const allow = refusal.code === "method_not_allowed" ? allowedMethods(turn.request.url ?? "") : undefined;
+  return { "x-request-id": turn.requestId, ...(allow === undefined ? {} : { allow }) };
+}
+
+/** The client left before anything was sent: nothing to answer, but a decision had been taken. */
+function noteClientGone(gateway: Gateway, turn: Turn): void {
+  turn.outcome.cutBy = "client";
+  gateway.metrics.streamsCut.inc({ side: "client" });
+  auditTurn(gateway, turn, { status: CLIENT_GONE });
+}
+
+/** nginx' number for a client that closed the request. */
+const CLIENT_GONE = 499;
+
+function noteEnd(gateway: Gateway, turn: Turn): void {
+  const { metrics, clock } = gateway;
+  const totalMs = clock.monotonic() - turn.startMs;
+  const route = turn.route?.name ?? "unknown";
+  const { statusCode } = turn.response;
+  metrics.requests.inc({ route, code: `${Math.floor(statusCode / 100)}xx`, reason: reasonOf(turn) });
+  metrics.overheadSeconds.observe(Math.max(0, totalMs - turn.waitedMs) / 1000);
+  if (turn.model !== undefined)
+    metrics.requestDuration.observe({ gen_ai_request_model: turn.model, gen_ai_operation_name: route }, totalMs / 1000);
+}
+
+function reasonOf(turn: Turn): string {
+  if (turn.outcome.cutBy !== undefined) return `cut_by_${turn.outcome.cutBy}`;
+  return turn.reason ?? (turn.response.statusCode < 400 ? "ok" : "upstream_status");
+}

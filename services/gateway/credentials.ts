@@ -1,0 +1,67 @@
+import type { GatewayDeployment } from "#core/api/pod-config.ts";
+import { type WatchedFile, watchFile } from "#runtime/watched-file.ts";
+
+/** An Entra token kept fresh elsewhere; nothing before the first one came. */
+export interface TokenSource {
+  current(): string | undefined;
+}
+
+export type CredentialHeader =
+  | { readonly ok: true; readonly headers: Readonly<Record<string, string>> }
+  | { readonly ok: false; readonly reason: string };
+
+/** Our own credentials towards models: never the caller's. */
+export interface UpstreamCredentials {
+  headerFor(deployment: GatewayDeployment): CredentialHeader;
+  /** Reads secrets again that changed. */
+  refresh(): void;
+  /** Forgets secrets that no configuration names any more. */
+  retain(files: ReadonlySet<string>): void;
+}
+
+export function createUpstreamCredentials(entra: TokenSource): UpstreamCredentials {
+  const secrets = new Map<string, WatchedFile<string>>();
+  const secretOf = (file: string): WatchedFile<string> => {
+    const known = secrets.get(file) ?? watchFile(file, parseSecret);
+    secrets.set(file, known);
+    return known;
+  };
+  return {
+    headerFor(deployment) {
+      switch (deployment.auth.type) {
+        case "None":
+          return { ok: true, headers: {} };
+        case "WorkloadIdentity": {
+          const token = entra.current();
+          if (token === undefined) return { ok: false, reason: "no token of the workload identity has been had yet" };
+          return { ok: true, headers: { authorization: `Bearer ${token}` } };
+        }
+        case "SecretFile": {
+          const secret = secretOf(deployment.auth.file);
+          const value = secret.current()?.value;
+          if (value === undefined) return { ok: false, reason: secret.problem() ?? "the secret is not there" };
+          return { ok: true, headers: toHeader(deployment.type, value) };
+        }
+      }
+    },
+    refresh() {
+      for (const secret of secrets.values()) secret.refresh();
+    },
+    retain(files) {
+      for (const file of secrets.keys()) if (!files.has(file)) secrets.delete(file);
+    },
+  };
+}
+
+/** The one line of a mounted secret or token. Throws without repeating it. */
+export function parseSecret(text: string): string {
+  const value = text.trim();
+  if (!/^[\x21-\x7e]{1,16384}$/.test(value))
+    throw new Error("it must be one line of 1 to 16384 printable ASCII characters");
+  return value;
+}
+
+/** Azure OpenAI takes keys in `api-key`; everyone else as a bearer token. */
+function toHeader(type: GatewayDeployment["type"], secret: string): Record<string, string> {
+  return type === "AzureOpenAI" ? { "api-key": secret } : { authorization: `Bearer ${secret}` };
+}

@@ -1,0 +1,161 @@
+import type { ServerResponse } from "node:http";
+import type { ErrorCode } from "#core/errors.ts";
+import type { Clock } from "#runtime/clock.ts";
+import { type AnswerOptions, type AnswerReport, refuse, resumeOnDrain, trySettle } from "./answer.ts";
+import type { Sink } from "./attempt.ts";
+import { interruptedEvents, toRefusal } from "./refuse.ts";
+import { createEventSplitter, eventData } from "./sse.ts";
+import type { StreamWatch } from "./stream-watch.ts";
+import type { CutSide } from "./turn.ts";
+
+export interface EventSinkOptions extends AnswerOptions {
+  readonly watch: StreamWatch;
+  /** How this API tells an error inside a stream. */
+  readonly shape: "chat" | "responses";
+}
+
+/** A stream of events: whole events pass as they come, the last ones after they are counted. */
+export function createEventSink(options: EventSinkOptions): Sink {
+  resumeOnDrain(options.turn.response, options.flow);
+  return new EventSink(options);
+}
+
+class EventSink implements Sink {
+  readonly #options: EventSinkOptions;
+  readonly #splitter = createEventSplitter();
+  #isSettled = false;
+  #hasEnded = false;
+
+  constructor(options: EventSinkOptions) {
+    this.#options = options;
+  }
+
+  data(chunk: Buffer): boolean {
+    if (this.#hasEnded) return true;
+    const block = this.#splitter.push(chunk);
+    return block.length === 0 || this.#take(block);
+  }
+
+  end(): void {
+    if (this.#hasEnded) return;
+    // The last event may lack its empty line.
+    const rest = this.#splitter.rest();
+    if (rest.length > 0) this.#take(rest);
+    if (this.#hasEnded) return;
+    if (!this.#options.watch.isComplete()) this.#cutByUpstream();
+    else this.#close();
+  }
+
+  cut(side: CutSide): boolean {
+    if (this.#hasEnded) return true;
+    const { response } = this.#options.turn;
+    if (this.#isSettled) {
+      this.#close();
+      return true;
+    }
+    // Nothing has come yet: the client waits, and another deployment may answer.
+    if (!response.headersSent && side !== "client") return false;
+    this.#isSettled = true;
+    trySettle(this.#options, this.#report(side));
+    if (side === "client") this.#hasEnded = true;
+    else this.#interrupt("stream_interrupted");
+    return true;
+  }
+
+  #take(block: Buffer): boolean {
+    const { response } = this.#options.turn;
+    const passed = this.#options.watch.observe(block);
+    if (!this.#settleIfComplete() || passed.length === 0) return true;
+    if (!response.headersSent && !this.#begin()) return true;
+    return response.write(passed);
+  }
+
+  /** False when what is due at the first byte cannot be counted: the client then gets a 503. */
+  #begin(): boolean {
+    const { beforeFirstByte, turn, head, headers } = this.#options;
+    try {
+      beforeFirstByte?.();
+    } catch (error) {
+      this.#hasEnded = true;
+      refuse(this.#options, error);
+      return false;
+    }
+    turn.response.writeHead(head.status, headers());
+    return true;
+  }
+
+  /** False when the stream is complete but could not be counted: it then ends with an error. */
+  #settleIfComplete(): boolean {
+    if (this.#isSettled || !this.#options.watch.isComplete()) return true;
+    this.#isSettled = true;
+    try {
+      this.#options.settle(this.#report());
+      return true;
+    } catch (error) {
+      this.#hasEnded = true;
+      if (this.#options.turn.response.headersSent) this.#interrupt(toRefusal(error).code);
+      else refuse(this.#options, error);
+      return false;
+    }
+  }
+
+  /** A clean end of the connection without the stream's own end is none: a dying upstream looks like that, too. */
+  #cutByUpstream(): void {
+    if (this.cut("upstream")) return;
+    const error = new Error("The upstream ended its stream before it began");
+    this.#hasEnded = true;
+    trySettle(this.#options, this.#report("upstream"));
+    refuse(this.#options, error);
+  }
+
+  #report(cutBy?: CutSide): AnswerReport {
+    const { watch } = this.#options;
+    return {
+      usage: watch.usage(),
+      outputBytes: watch.deltaBytes(),
+      finishReason: watch.finishReason(),
+      ...(cutBy === undefined ? {} : { cutBy }),
+    };
+  }
+
+  #interrupt(code: ErrorCode): void {
+    this.#hasEnded = true;
+    const { watch, shape, turn, clock } = this.#options;
+    endAbruptly(turn.response, interruptedEvents(shape, code, responseFacts(watch)), clock);
+  }
+
+  #close(): void {
+    this.#hasEnded = true;
+    this.#options.turn.response.end();
+  }
+}
+
+const ABRUPT_END_MS_MAX = 1_000;
+
+/** Writes the last event, then closes the connection without a proper end, so that no client takes it for one. */
+function endAbruptly(response: ServerResponse, events: Buffer, clock: Clock): void {
+  const cancel = clock.after(ABRUPT_END_MS_MAX, () => response.destroy());
+  response.write(events, () => {
+    cancel();
+    response.destroy();
+  });
+}
+
+/** The number and the response object that the newest and the first event carried. */
+function responseFacts(watch: StreamWatch): { sequenceNumber: number; response: Record<string, unknown> } {
+  const { first, last } = watch.ends();
+  const numbers = [...last.toString("latin1").matchAll(/"sequence_number": ?([0-9]{1,15})/g)].map((match) =>
+    Number(match[1]),
+  );
+  return { sequenceNumber: Math.max(0, ...numbers), response: firstResponse(first) };
+}
+
+function firstResponse(block: Buffer): Record<string, unknown> {
+  try {
+    const event: unknown = JSON.parse(eventData(block.subarray(0, block.indexOf("\n\n") + 1 || block.length)));
+    const response = typeof event === "object" && event !== null && "response" in event ? event.response : undefined;
+    return typeof response === "object" && response !== null ? { ...response } : {};
+  } catch {
+    return {};
+  }
+}

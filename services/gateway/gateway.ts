@@ -1,0 +1,54 @@
+import type { Clock } from "#runtime/clock.ts";
+import type { Logger } from "#runtime/log.ts";
+import type { Meter } from "./count.ts";
+import type { UpstreamCredentials } from "./credentials.ts";
+import type { Live } from "./live.ts";
+import type { GatewayMetrics } from "./metrics.ts";
+import type { RetryBudget } from "./retry-budget.ts";
+import type { Turn } from "./turn.ts";
+import type { Upstreams } from "./upstream.ts";
+
+/** Everything the steps work with, built in main. */
+export interface Gateway {
+  readonly clock: Clock;
+  /** In [0, 1). */
+  readonly random: () => number;
+  readonly log: Logger;
+  readonly audit: Logger;
+  readonly live: Live;
+  readonly meter: Meter;
+  readonly metrics: GatewayMetrics;
+  readonly upstreams: Upstreams;
+  readonly credentials: UpstreamCredentials;
+  /** Our token for calls to the orchestrator. */
+  readonly serviceToken: () => string | undefined;
+  readonly retryBudget: RetryBudget;
+  readonly bodyLimitBytes: number;
+  readonly timeouts: Timeouts;
+  /** Requests that have begun and not ended. */
+  readonly turns: Set<Turn>;
+  /** Whether requests are refused because the process is about to end. */
+  isClosed: boolean;
+}
+
+/** All in milliseconds. */
+export interface Timeouts {
+  /** Until a stream's head. */
+  readonly streamFirstByteMs: number;
+  /** Until the head of an answer that comes as a whole: a long thought ends before it. */
+  readonly jsonFirstByteMs: number;
+  /** Until the head of an agent's answer: a whole run may end before it. */
+  readonly agentFirstByteMs: number;
+  /** Between two bytes. */
+  readonly idleMs: number;
+  /** The longest wait before another attempt; a longer one is left to the client. */
+  readonly retryWaitMaxMs: number;
+}
+
+export const TIMEOUTS: Timeouts = {
+  streamFirstByteMs: 120_000,
+  jsonFirstByteMs: 300_000,
+  agentFirstByteMs: 600_000,
+  idleMs: 60_000,
+  retryWaitMaxMs: 10_000,
+};

@@ -1,0 +1,100 @@
+import { type Control, controlSchema } from "#core/api/pod-config.ts";
+import { ConfigError, parseConfig } from "#runtime/config.ts";
+import type { Counters } from "#runtime/counters.ts";
+import type { Logger } from "#runtime/log.ts";
+import { watchFile } from "#runtime/watched-file.ts";
+import { type Authenticator, createAuthenticator } from "./auth.ts";
+import { parseSnapshot, type Snapshot } from "./snapshot.ts";
+
+/** What the pod is told, at its two speeds (docs/decisions/0002). A bad new content never replaces a good one. */
+export interface Live {
+  snapshot(): Snapshot | undefined;
+  control(): Control | undefined;
+  authenticator(): Authenticator | undefined;
+  /** Why the pod should get no requests, or nothing. */
+  notReady(): string | undefined;
+  /** Looks at config.json. */
+  refreshConfig(): void;
+  /** Looks at control.json. */
+  refreshControl(): void;
+}
+
+export interface LiveOptions {
+  readonly configFile: string;
+  readonly controlFile: string;
+  readonly counters: Pick<Counters, "echo">;
+  readonly log: Logger;
+  /** After a new configuration is in force. */
+  readonly onSnapshot: (snapshot: Snapshot) => void;
+}
+
+export function createLive(options: LiveOptions): Live {
+  const { log } = options;
+  const config = watchFile(options.configFile, parseSnapshot);
+  const control = watchFile(options.controlFile, parseControl);
+  let authenticator: Authenticator | undefined;
+  let told = "";
+
+  /** Everything that follows from a change of either file. */
+  const apply = (): void => {
+    const snapshot = config.current();
+    const order = control.current();
+    authenticator = snapshot && createAuthenticator(snapshot.value, new Set(order?.value.revokedKeys ?? []));
+    try {
+      options.counters.echo({
+        configDigest: snapshot?.digest ?? "",
+        ...(order ? { controlDigest: order.digest, mode: order.value.mode } : { controlDigest: "", mode: "" }),
+        // No ceiling is applied yet: what is not enforced is not acknowledged.
+        leases: {},
+      });
+    } catch (err) {
+      log.error({ err }, "Failed to store what is in force");
+    }
+  };
+  const warnOnce = (): void => {
+    const problems = [config.problem(), control.problem()].filter((problem) => problem !== undefined).join("; ");
+    if (problems !== told && problems !== "") log.warn({ problems }, "Refused changed files");
+    told = problems;
+  };
+
+  const current = config.current();
+  if (current) options.onSnapshot(current.value);
+  apply();
+  warnOnce();
+
+  return {
+    snapshot: () => config.current()?.value,
+    control: () => control.current()?.value,
+    authenticator: () => authenticator,
+    notReady: () => config.problem() ?? control.problem(),
+    refreshConfig() {
+      if (config.refresh()) {
+        const next = config.current();
+        if (next) options.onSnapshot(next.value);
+        apply();
+        log.info({ configDigest: next?.digest }, "Applied config");
+      }
+      warnOnce();
+    },
+    refreshControl() {
+      if (control.refresh()) {
+        apply();
+        const next = control.current();
+        log.info({ controlDigest: next?.digest, mode: next?.value.mode }, "Applied control");
+      }
+      warnOnce();
+    },
+  };
+}
+
+function parseControl(text: string): Control {
+  return parseConfig(controlSchema, parseJson(text), { subject: "control.json" });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new ConfigError("control.json", ["(root): must be JSON"]);
+  }
+}

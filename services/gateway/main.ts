@@ -1,0 +1,114 @@
+import { OPENAI_SCOPE, createEntraCredential } from "#runtime/credential.ts";
+import { systemClock } from "#runtime/clock.ts";
+import { parseConfig } from "#runtime/config.ts";
+import { openCounters, readBootId } from "#runtime/counters.ts";
+import { withHealth } from "#runtime/health.ts";
+import { createLogger } from "#runtime/log.ts";
+import { createMetrics } from "#runtime/metrics.ts";
+import { startServer } from "#runtime/server.ts";
+import { stopOnSignal } from "#runtime/shutdown.ts";
+import { watchFile } from "#runtime/watched-file.ts";
+import { createApp } from "./app.ts";
+import { answerClientErrors } from "./client-error.ts";
+import { gatewayEnvSchema } from "./config.ts";
+import { createMeter, GATEWAY_DIMENSIONS } from "./count.ts";
+import { createUpstreamCredentials, parseSecret } from "./credentials.ts";
+import { drain } from "./drain.ts";
+import { type Gateway, TIMEOUTS } from "./gateway.ts";
+import { createLive } from "./live.ts";
+import { createGatewayMetrics } from "./metrics.ts";
+import { createRetryBudget } from "./retry-budget.ts";
+import { needsWorkloadIdentity, poolIds, secretFiles, type Snapshot } from "./snapshot.ts";
+import { createUpstreams } from "./upstream.ts";
+
+const CONFIG_POLL_MS = 2_000;
+const CONTROL_POLL_MS = 500;
+
+const env = parseConfig(gatewayEnvSchema, process.env, { subject: "the environment" });
+const clock = systemClock;
+const log = createLogger({ component: "gateway", level: env.SUPERCARGO_LOG_LEVEL });
+const counters = openCounters({
+  file: env.SUPERCARGO_COUNTER_FILE,
+  dimensions: GATEWAY_DIMENSIONS,
+  bootId: readBootId(),
+});
+const metrics = createMetrics({ metered: counters });
+const entra = createEntraCredential({ scope: OPENAI_SCOPE, clock, random: Math.random, log });
+const credentials = createUpstreamCredentials(entra);
+const upstreams = createUpstreams();
+const serviceToken = watchFile(env.SUPERCARGO_SERVICE_TOKEN_FILE, parseSecret);
+
+/** What hangs on the configuration beside the hot path. */
+function applySnapshot(snapshot: Snapshot): void {
+  credentials.retain(secretFiles(snapshot));
+  upstreams.retain(poolIds(snapshot));
+  if (needsWorkloadIdentity(snapshot)) entra.start();
+}
+
+const live = createLive({
+  configFile: env.SUPERCARGO_CONFIG_FILE,
+  controlFile: env.SUPERCARGO_CONTROL_FILE,
+  counters,
+  log,
+  onSnapshot: applySnapshot,
+});
+const meter = createMeter(counters, log);
+const gateway: Gateway = {
+  clock,
+  random: Math.random,
+  log,
+  audit: log.child({ audit: true }, { level: "info" }),
+  live,
+  meter,
+  metrics: createGatewayMetrics(metrics.registry),
+  upstreams,
+  credentials,
+  serviceToken: () => serviceToken.current()?.value,
+  retryBudget: createRetryBudget(clock),
+  bodyLimitBytes: env.SUPERCARGO_BODY_LIMIT_BYTES,
+  timeouts: TIMEOUTS,
+  turns: new Set(),
+  isClosed: false,
+};
+
+let isDraining = false;
+const polls = [
+  setInterval(() => {
+    live.refreshConfig();
+    credentials.refresh();
+    serviceToken.refresh();
+  }, CONFIG_POLL_MS),
+  setInterval(() => live.refreshControl(), CONTROL_POLL_MS),
+];
+
+const admin = await startServer({
+  handler: withHealth({
+    ready: () => (isDraining ? "The pod is being replaced" : (live.notReady() ?? meter.problem() ?? entra.notReady())),
+    metrics: () => metrics.exposition(),
+  }),
+  port: env.SUPERCARGO_ADMIN_PORT,
+  clock,
+});
+const app = createApp(gateway).callback();
+const server = await startServer({
+  handler: (request, response) => void app(request, response),
+  port: env.SUPERCARGO_PORT,
+  clock,
+});
+answerClientErrors(server.server);
+log.info({ port: server.port, adminPort: admin.port }, "Started gateway");
+
+stopOnSignal(log, [
+  {
+    name: "public server",
+    stop: () => {
+      isDraining = true;
+      return drain(gateway, { server, deadlineMs: env.SUPERCARGO_DRAIN_SECONDS * 1000, clock });
+    },
+  },
+  { name: "polls", stop: () => polls.forEach((poll) => clearInterval(poll)) },
+  { name: "credential", stop: () => entra.stop() },
+  { name: "upstreams", stop: () => upstreams.close() },
+  { name: "admin server", stop: () => admin.stop(1_000) },
+  { name: "counters", stop: () => counters.close() },
+]);

@@ -1,0 +1,68 @@
+import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+import { METRICS } from "#core/metric-names.ts";
+
+/** What people and dashboards see. Every label value comes from a closed set or from the configuration. */
+export interface GatewayMetrics {
+  readonly requests: Counter<"route" | "code" | "reason">;
+  readonly refusals: Counter<"reason">;
+  readonly inFlight: Gauge;
+  readonly upstreamErrors: Counter<"model" | "deployment" | "reason">;
+  readonly streamsCut: Counter<"side">;
+  readonly overheadSeconds: Histogram;
+  readonly requestDuration: Histogram<"gen_ai_request_model" | "gen_ai_operation_name">;
+  readonly inputTokens: Counter<TokenLabel>;
+  readonly outputTokens: Counter<TokenLabel>;
+}
+
+type TokenLabel = "gen_ai_operation_name" | "gen_ai_provider_name" | "gen_ai_request_model" | "gen_ai_token_modality";
+const TOKEN_LABELS: readonly TokenLabel[] = [
+  "gen_ai_operation_name",
+  "gen_ai_provider_name",
+  "gen_ai_request_model",
+  "gen_ai_token_modality",
+];
+
+/** Buckets of the GenAI conventions for durations. */
+const DURATION_SECONDS = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
+/** From 50 µs to 250 ms. */
+const OVERHEAD_SECONDS = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25];
+
+export function createGatewayMetrics(registry: Registry): GatewayMetrics {
+  const registers = [registry];
+  const counter = <T extends string>(name: string, help: string, labelNames: readonly T[]): Counter<T> =>
+    new Counter({ name, help, labelNames, registers });
+  return {
+    requests: counter(METRICS.gatewayRequests, "Requests by route, status class and reason.", [
+      "route",
+      "code",
+      "reason",
+    ]),
+    refusals: counter(METRICS.gatewayRefusals, "Requests refused by one of our own rules.", ["reason"]),
+    inFlight: new Gauge({ name: METRICS.gatewayInFlight, help: "Requests that have begun and not ended.", registers }),
+    upstreamErrors: counter(METRICS.gatewayUpstreamErrors, "Failed attempts, before any retry.", [
+      "model",
+      "deployment",
+      "reason",
+    ]),
+    streamsCut: counter(METRICS.gatewayStreamsCut, "Answers that ended early, by who ended them.", ["side"]),
+    overheadSeconds: new Histogram({
+      name: METRICS.gatewayOverheadSeconds,
+      help: "Time in the gateway itself, from the request's first byte: all but waiting for the upstream.",
+      buckets: OVERHEAD_SECONDS,
+      registers,
+    }),
+    requestDuration: new Histogram({
+      name: METRICS.genAiRequestDuration,
+      help: "Time from request to the end of the answer.",
+      labelNames: ["gen_ai_request_model", "gen_ai_operation_name"],
+      buckets: DURATION_SECONDS,
+      registers,
+    }),
+    inputTokens: counter(
+      METRICS.genAiInputTokens,
+      "Prompt tokens. For dashboards; money is in supercargo_usage_total.",
+      TOKEN_LABELS,
+    ),
+    outputTokens: counter(METRICS.genAiOutputTokens, "Completion tokens. For dashboards, not for money.", TOKEN_LABELS),
+  };
+}

@@ -1,0 +1,74 @@
+import type { AnswerReport } from "./answer.ts";
+import { auditTurn, refused } from "./audit.ts";
+import { toModelCount } from "./count.ts";
+import type { Gateway } from "./gateway.ts";
+import { toRefusal } from "./refuse.ts";
+import type { ModelCall } from "./route.ts";
+import type { Turn } from "./turn.ts";
+
+/** Ends a model call's books: counts once, then metrics and the audit line. Throws Refusal when the count cannot be stored. */
+export function settleModel(gateway: Gateway, turn: Turn, call: ModelCall): (report: AnswerReport) => void {
+  return (report) => {
+    const count = toModelCount(report, call.request.textBytes);
+    countOrAudit(gateway, turn, () => gateway.meter.count(count.counted));
+    Object.assign(turn.outcome, {
+      ...count.usage,
+      estimated: count.isEstimated,
+      ...(report.finishReason === undefined ? {} : { finishReason: report.finishReason }),
+    });
+    noteCut(gateway, turn, report);
+    const labels = {
+      gen_ai_operation_name: call.operation === "embeddings" ? "embeddings" : "chat",
+      gen_ai_provider_name: providerOf(call, turn.outcome.deployment),
+      gen_ai_request_model: call.route.alias,
+      gen_ai_token_modality: report.usage === undefined ? "unknown" : "text",
+    };
+    gateway.metrics.inputTokens.inc(labels, count.usage.inputTokens);
+    gateway.metrics.outputTokens.inc(labels, count.usage.outputTokens);
+    auditTurn(gateway, turn, { status: 200 });
+  };
+}
+
+/** Ends an agent call's books. `isRun`: a new run was accepted, which is one agent request. */
+export function settleAgent(
+  gateway: Gateway,
+  turn: Turn,
+  options: { readonly isRun: boolean; readonly status: number },
+) {
+  let isCounted = !options.isRun;
+  const count = (): void => {
+    if (isCounted) return;
+    countOrAudit(gateway, turn, () => gateway.meter.count({ agent_requests: 1n }));
+    isCounted = true;
+  };
+  return {
+    /** Before the first byte of an accepted run reaches the client. */
+    count,
+    settle(report: AnswerReport): void {
+      count();
+      noteCut(gateway, turn, report);
+      if (report.finishReason !== undefined) turn.outcome.finishReason = report.finishReason;
+      auditTurn(gateway, turn, { status: options.status });
+    },
+  };
+}
+
+function countOrAudit(gateway: Gateway, turn: Turn, count: () => void): void {
+  try {
+    count();
+  } catch (error) {
+    auditTurn(gateway, turn, refused(toRefusal(error)));
+    throw error;
+  }
+}
+
+function noteCut(gateway: Gateway, turn: Turn, report: AnswerReport): void {
+  if (report.cutBy === undefined) return;
+  turn.outcome.cutBy = report.cutBy;
+  gateway.metrics.streamsCut.inc({ side: report.cutBy });
+}
+
+function providerOf(call: ModelCall, deployment: string | undefined): string {
+  const found = call.route.groups.flat().find((each) => each.name === deployment);
+  return found?.type === "AzureOpenAI" ? "azure.ai.openai" : "openai";
+}

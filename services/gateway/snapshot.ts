@@ -1,0 +1,126 @@
+import { type GatewayConfig, type GatewayDeployment, gatewayConfigSchema } from "#core/api/pod-config.ts";
+import { ConfigError, parseConfig } from "#runtime/config.ts";
+import { createServiceVerifier, type ServiceIdentityResult } from "#runtime/service-identity.ts";
+import { poolId } from "./upstream.ts";
+
+/** One alias with its deployments, lowest priority number first. */
+export interface ModelRoute {
+  readonly alias: string;
+  readonly outputTokensMax: number;
+  readonly groups: readonly (readonly GatewayDeployment[])[];
+}
+
+export interface KeyRecord {
+  readonly name: string;
+  readonly sha256: string;
+  readonly principal: string;
+  readonly expiresAtMs: number | undefined;
+}
+
+/** A configuration made ready for the hot path; replaced as a whole when the file changes. */
+export interface Snapshot {
+  readonly config: GatewayConfig;
+  readonly models: ReadonlyMap<string, ModelRoute>;
+  readonly keys: ReadonlyMap<string, KeyRecord>;
+  readonly verifyService: (token: string, nowMs: number) => Promise<ServiceIdentityResult>;
+}
+
+/** Parses config.json. Throws ConfigError with every problem at once. */
+export function parseSnapshot(text: string): Snapshot {
+  const config = parseConfig(gatewayConfigSchema, parseJson(text), {
+    subject: "the gateway's config",
+    secrets: ["apiKeys"],
+  });
+  const problems = crossProblems(config);
+  if (problems.length > 0) throw new ConfigError("the gateway's config", problems);
+  return {
+    config,
+    models: new Map(config.models.map((model) => [model.name, toModelRoute(model)])),
+    keys: new Map(config.apiKeys.map((key) => [key.sha256, toKeyRecord(key)])),
+    verifyService: createServiceVerifier(config.serviceIdentity),
+  };
+}
+
+/** The rules between fields, and what a type cannot say. */
+function crossProblems(config: GatewayConfig): string[] {
+  const urls = [
+    { field: "orchestrator.url", url: config.orchestrator.url },
+    ...config.models.flatMap((model) =>
+      model.deployments.map((each) => ({ field: `models.${model.name}.${each.name}.baseUrl`, url: each.baseUrl })),
+    ),
+  ];
+  return [
+    ...urls
+      .filter(({ url }) => !/^https?:$/.test(URL.parse(url)?.protocol ?? ""))
+      .map(({ field, url }) => `${field}: must be an http or https URL: current value is ${JSON.stringify(url)}`),
+    ...duplicates(config.models.map((model) => model.name)).map((name) => `models: ${name} must be named once`),
+    ...config.models.flatMap((model) =>
+      duplicates(model.deployments.map((each) => each.name)).map(
+        (name) => `models.${model.name}: ${name} must be named once`,
+      ),
+    ),
+    ...config.apiKeys
+      .filter((key) => key.expiresAt !== undefined && Number.isNaN(Date.parse(key.expiresAt)))
+      .map(
+        (key) =>
+          `apiKeys.${key.name}.expiresAt: must be an RFC 3339 time: current value is ${JSON.stringify(key.expiresAt)}`,
+      ),
+  ];
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new ConfigError("the gateway's config", ["(root): must be JSON"]);
+  }
+}
+
+function duplicates(names: readonly string[]): string[] {
+  return [...new Set(names.filter((name, index) => names.indexOf(name) !== index))];
+}
+
+function toModelRoute(model: GatewayConfig["models"][number]): ModelRoute {
+  const priorities = [...new Set(model.deployments.map((each) => each.priority))].sort((a, b) => a - b);
+  return {
+    alias: model.name,
+    outputTokensMax: model.outputTokensMax,
+    groups: priorities.map((priority) => model.deployments.filter((each) => each.priority === priority)),
+  };
+}
+
+function toKeyRecord(key: GatewayConfig["apiKeys"][number]): KeyRecord {
+  return {
+    name: key.name,
+    sha256: key.sha256,
+    principal: key.principal,
+    expiresAtMs: key.expiresAt === undefined ? undefined : Date.parse(key.expiresAt),
+  };
+}
+
+/** The mounted secrets that a configuration names. */
+export function secretFiles(snapshot: Snapshot): ReadonlySet<string> {
+  const auths = snapshot.config.models.flatMap((model) => model.deployments.map((each) => each.auth));
+  return new Set(auths.flatMap((auth) => (auth.type === "SecretFile" ? [auth.file] : [])));
+}
+
+/** The pools that a configuration uses. */
+export function poolIds(snapshot: Snapshot): ReadonlySet<string> {
+  const { config } = snapshot;
+  return new Set([
+    poolId("orchestrator", originOf(config.orchestrator.url)),
+    ...config.models.flatMap((model) =>
+      model.deployments.map((each) => poolId(`${model.name}/${each.name}`, originOf(each.baseUrl))),
+    ),
+  ]);
+}
+
+export function needsWorkloadIdentity(snapshot: Snapshot): boolean {
+  return snapshot.config.models.some((model) =>
+    model.deployments.some((each) => each.auth.type === "WorkloadIdentity"),
+  );
+}
+
+function originOf(url: string): string {
+  return new URL(url).origin;
+}

@@ -1,0 +1,103 @@
+import { randomUUID } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Clock } from "#runtime/clock.ts";
+import type { Caller } from "./auth.ts";
+import type { OpenAIRequest } from "./openai.ts";
+import type { Route } from "./routes.ts";
+import type { Snapshot } from "./snapshot.ts";
+
+/** Who ended a request before its end. */
+export type CutSide = "client" | "upstream" | "drain";
+
+/** What the audit line tells about a model's answer. */
+export interface Outcome {
+  deployment?: string;
+  attempts?: number;
+  inputTokens?: number;
+  cachedInputTokens?: number;
+  outputTokens?: number;
+  estimated?: boolean;
+  finishReason?: string;
+  cutBy?: CutSide;
+}
+
+/** One request on its way through the steps; each step adds what it found. */
+export interface Turn {
+  readonly requestId: string;
+  readonly traceparent: string;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  /** Monotonic milliseconds. */
+  readonly startMs: number;
+  /** Time spent on waiting for the client's body or for the upstream, until its last byte. */
+  waitedMs: number;
+  snapshot?: Snapshot;
+  route?: Route;
+  caller?: Caller;
+  planId?: string;
+  body?: Buffer;
+  parsed?: OpenAIRequest;
+  /** The alias, once it is known to exist; the agent's name for its face. */
+  model?: string;
+  readonly outcome: Outcome;
+  readonly cutter: Cutter;
+  /** Why it ended as it did, for a label: `ok`, the code of a refusal, or one of three more. */
+  reason?: string;
+  isAudited: boolean;
+}
+
+/** The one way in which a request is ended early: by its client, or by us when the process drains. */
+export interface Cutter {
+  readonly cutBy: () => CutSide | undefined;
+  cut(side: CutSide): void;
+  /** At most one listener at a time: the part that holds the request now. Called at once when it is already cut. */
+  onCut(listener: ((side: CutSide) => void) | undefined): void;
+}
+
+const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
+const TRACEPARENT = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
+
+/** Begins a request: its id (the client's, if it is a fit one), its trace, and the watch for a client that leaves. */
+export function openTurn(request: IncomingMessage, response: ServerResponse, clock: Clock): Turn {
+  const cutter = createCutter();
+  response.once("close", () => {
+    if (!response.writableFinished) cutter.cut("client");
+  });
+  return {
+    requestId: fit(request.headers["x-request-id"], REQUEST_ID) ?? randomUUID(),
+    traceparent: fit(request.headers["traceparent"], TRACEPARENT) ?? newTraceparent(),
+    request,
+    response,
+    startMs: clock.monotonic(),
+    waitedMs: 0,
+    outcome: {},
+    cutter,
+    isAudited: false,
+  };
+}
+
+function createCutter(): Cutter {
+  let cutBy: CutSide | undefined;
+  let heard: ((side: CutSide) => void) | undefined;
+  return {
+    cutBy: () => cutBy,
+    cut(side) {
+      if (cutBy !== undefined) return;
+      cutBy = side;
+      heard?.(side);
+    },
+    onCut(listener) {
+      heard = listener;
+      if (cutBy !== undefined) listener?.(cutBy);
+    },
+  };
+}
+
+function newTraceparent(): string {
+  const random = randomUUID().replaceAll("-", "");
+  return `00-${random}-${randomUUID().replaceAll("-", "").slice(0, 16)}-01`;
+}
+
+function fit(value: string | string[] | undefined, pattern: RegExp): string | undefined {
+  return typeof value === "string" && pattern.test(value) ? value : undefined;
+}

@@ -1,0 +1,82 @@
+import { endOfJsonValue, scanJsonObject } from "./json-scan.ts";
+
+/** Tokens as a model reported them. */
+export interface TokenUsage {
+  readonly inputTokens: number;
+  /** The part of the input that came from the provider's cache. */
+  readonly cachedInputTokens: number;
+  readonly outputTokens: number;
+}
+
+/** A larger number is a defect of the upstream, not usage. */
+const TOKENS_MAX = 1_000_000_000;
+/** Up to here a whole answer is walked over; above, the key is searched for from the end. */
+const SCAN_BYTES_MAX = 64 * 1024;
+
+const USAGE_KEY = Buffer.from('"usage"');
+const WANTED = new Set(["usage"]);
+
+/** Usage in the form of chat, embeddings (`prompt_tokens`) or Responses (`input_tokens`); nothing if it is no usage. */
+export function toTokenUsage(value: unknown): TokenUsage | undefined {
+  const inputTokens = count(value, "prompt_tokens") ?? count(value, "input_tokens");
+  if (inputTokens === undefined) return undefined;
+  const details = member(value, "prompt_tokens_details") ?? member(value, "input_tokens_details");
+  return {
+    inputTokens,
+    cachedInputTokens: Math.min(count(details, "cached_tokens") ?? 0, inputTokens),
+    // Embeddings have no output.
+    outputTokens: count(value, "completion_tokens") ?? count(value, "output_tokens") ?? 0,
+  };
+}
+
+/** The usage of a whole JSON answer, or of its end: `tail` may begin anywhere. */
+export function findUsage(tail: Buffer): TokenUsage | undefined {
+  if (tail.length <= SCAN_BYTES_MAX) {
+    const scan = scanJsonObject(tail, WANTED);
+    const field = scan.ok ? scan.fields.get("usage") : undefined;
+    if (field) return parseUsage(tail.subarray(field.start, field.end));
+  }
+  for (let at = tail.lastIndexOf(USAGE_KEY); at >= 0; at = at === 0 ? -1 : tail.lastIndexOf(USAGE_KEY, at - 1)) {
+    const start = objectAfterKey(tail, at + USAGE_KEY.length);
+    const end = start === undefined ? undefined : endOfJsonValue(tail, start);
+    const usage = end === undefined ? undefined : parseUsage(tail.subarray(start, end));
+    if (usage) return usage;
+  }
+  return undefined;
+}
+
+/** Where the object begins that follows a key ending at `at`; nothing for null or any other value. */
+export function objectAfterKey(bytes: Buffer, at: number): number | undefined {
+  let position = skipSpace(bytes, at);
+  if (bytes[position] !== 0x3a) return undefined;
+  position = skipSpace(bytes, position + 1);
+  return bytes[position] === 0x7b ? position : undefined;
+}
+
+/** Four bytes of text are about one token: what is counted where nothing was reported. */
+export function estimateTokens(bytes: number): number {
+  return Math.ceil(bytes / 4);
+}
+
+function skipSpace(bytes: Buffer, at: number): number {
+  let position = at;
+  while (bytes[position] === 0x20) position += 1;
+  return position;
+}
+
+function parseUsage(bytes: Buffer): TokenUsage | undefined {
+  try {
+    return toTokenUsage(JSON.parse(bytes.toString("utf8")));
+  } catch {
+    return undefined;
+  }
+}
+
+function member(value: unknown, name: string): unknown {
+  return typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined;
+}
+
+function count(value: unknown, name: string): number | undefined {
+  const found = member(value, name);
+  return typeof found === "number" && Number.isInteger(found) && found >= 0 && found <= TOKENS_MAX ? found : undefined;
+}
