@@ -1,9 +1,10 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { styleText } from "node:util";
+import { HOUR_MS, parseHourKey } from "#core/time.ts";
 import { openCluster } from "../test/cluster/local/cluster.ts";
 import { heading, runMain, say, step, stepTimes } from "./console.ts";
 import { applySample, ask, demoApiKey } from "./demo/agent.ts";
-import { openAzureControl } from "./demo/azure-control.ts";
+import { type AzureControl, openAzureControl } from "./demo/azure-control.ts";
 import { installAzure } from "./demo/azure.ts";
 import { demoValues, installChart } from "./demo/install.ts";
 import { createKubectl, type Kubectl, waitFor } from "./demo/kubectl.ts";
@@ -13,7 +14,7 @@ import { addsUp, readAccount, renderAccount } from "./demo/receipt.ts";
 import { buildImages } from "./image.ts";
 import { ensureHelm, ensureKubectl } from "./tools/helm-and-kubectl.ts";
 
-const QUESTION = "Where is order 1042?";
+const QUESTION = "Where is order A-1003?";
 
 await runMain(async () => {
   heading("Cluster");
@@ -60,6 +61,7 @@ async function askOnce(kubectl: Kubectl, apiKey: string): ReturnType<typeof ask>
 async function showReceipt(kubectl: Kubectl): Promise<void> {
   const azure = await openAzureControl(kubectl);
   try {
+    await catchUpClock(kubectl, azure);
     const before = new Set((await azure.events()).map((event) => event.usageEventId));
     await azure.advanceToNextHour();
     const account = await step("The hour ends (by the emulator's clock); usage is closed, posted, accepted", () =>
@@ -84,6 +86,12 @@ async function showReceipt(kubectl: Kubectl): Promise<void> {
   }
 }
 
+/** The emulator forgets its clock when it restarts; the books do not. */
+async function catchUpClock(kubectl: Kubectl, azure: AzureControl): Promise<void> {
+  const { lastClosedHour } = await readAccount(kubectl);
+  if (lastClosedHour !== undefined) await azure.catchUp(parseHourKey(lastClosedHour) + HOUR_MS);
+}
+
 function goOn(kubectl: Kubectl): void {
   mkdirSync(".cache/demo", { recursive: true });
   const environment = `export KUBECONFIG=${kubectl.kubeconfig}\nexport PATH="$PATH:${kubectl.path.replace(/\/kubectl$/, "")}"\n`;
@@ -94,7 +102,7 @@ function goOn(kubectl: Kubectl): void {
   kubectl get podusages -n ${DEMO.agentNamespace}
   kubectl port-forward -n ${DEMO.agentNamespace} service/${DEMO.agent}-gateway 8080:8080 &
   curl -s http://127.0.0.1:8080/v1/responses -H "authorization: Bearer $(cat .cache/demo/api-key)" \\
-    -H 'content-type: application/json' -d '{"model":"${DEMO.agent}","input":"Refund order 1042"}'
+    -H 'content-type: application/json' -d '{"model":"${DEMO.agent}","input":"Refund order A-1003, 5000 cents, because \\"it runs slow\\""}'
   kubectl patch agd ${DEMO.agent} -n ${DEMO.agentNamespace} --type=merge -p '{"spec":{"mode":"Paused"}}'
   npm stop`);
   const total = stepTimes.reduce((sum, { seconds }) => sum + seconds, 0);

@@ -18,6 +18,8 @@ export type BookedEvent = z.infer<typeof eventSchema>;
 export interface AzureControl {
   /** Moves the emulator's clock to the start of the next hour; it never goes back. */
   advanceToNextHour(): Promise<void>;
+  /** Moves the emulator's clock forward to an instant unless it is past it: after a restart it begins anew. */
+  catchUp(instantMs: number): Promise<void>;
   /** Every event booked for the demo's resource. */
   events(): Promise<readonly BookedEvent[]>;
   /** Tokens that the model sent, as it counted them itself. */
@@ -44,12 +46,18 @@ export async function openAzureControl(kubectl: Kubectl): Promise<AzureControl> 
   };
   return {
     advanceToNextHour: async () => void (await call("/control/clock", { advanceToNextHour: true })),
+    async catchUp(instantMs) {
+      const { now, offsetSeconds } = clockSchema.parse(await call("/control/clock"));
+      const behindSeconds = Math.ceil((instantMs - Date.parse(now)) / 1000);
+      if (behindSeconds > 0) await call("/control/clock", { offsetSeconds: offsetSeconds + behindSeconds });
+    },
     events: async () => z.object({ events: z.array(eventSchema) }).parse(await call("/control/events")).events,
     modelTally: async () => sumTally(tallySchema.parse(await call("/control/model/tally"))),
     stop: forward.stop,
   };
 }
 
+const clockSchema = z.object({ offsetSeconds: z.number(), now: z.string() });
 const tokensSchema = z.object({ requests: z.number(), inputTokens: z.number(), outputTokens: z.number() });
 const tallySchema = z.object({ deployments: z.array(z.object({ completed: tokensSchema })) });
 

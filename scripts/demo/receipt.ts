@@ -21,6 +21,8 @@ export interface AccountRow {
 export interface Account {
   readonly rows: readonly AccountRow[];
   readonly statements: readonly UsageStatement[];
+  /** YYYYMMDDhh; nothing before the first ledger. */
+  readonly lastClosedHour: string | undefined;
 }
 
 const listOf = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item) });
@@ -51,7 +53,7 @@ export async function readAccount(kubectl: Kubectl): Promise<Account> {
     counted: counted.get(dimension.from) ?? 0n,
     accepted: accepted.get(dimension.id) ?? 0n,
   }));
-  return { rows, statements };
+  return { rows, statements, lastClosedHour: ledgers[0]?.spec.lastClosedHour };
 }
 
 /** Whether every whole unit counted is accepted, and nothing else: accepted == floor(counted / divisor) × divisor. */

@@ -27,7 +27,7 @@ async function askOnce(): Promise<void> {
           maxRetries: 0,
           timeout: 30_000,
         });
-        const response = await client.responses.create({ model: DEMO.agent, input: "Where is order 1042?" });
+        const response = await client.responses.create({ model: DEMO.agent, input: "Where is order A-1003?" });
         return response.status === "completed" ? response : undefined;
       } finally {
         gateway.stop();

@@ -51,15 +51,15 @@ async function waitCondition(condition: string): Promise<void> {
 
 describe("the story: an agent answers, and is paid for", () => {
   it("answers a question with a tool call", async () => {
-    const response = await client.responses.create({ model: DEMO.agent, input: "Where is order 1042?" });
+    const response = await client.responses.create({ model: DEMO.agent, input: "Where is order A-1003?" });
     expect(response.status).toBe("completed");
     expect(response.output.map((item) => item.type)).toContain("mcp_call");
-    expect(response.output_text).toContain("1042");
+    expect(response.output_text).toContain("A-1003");
     expect((await client.responses.retrieve(response.id)).output_text).toBe(response.output_text);
   });
 
   it("streams an answer", async () => {
-    const stream = await client.responses.create({ model: DEMO.agent, input: "Where is order 1042?", stream: true });
+    const stream = await client.responses.create({ model: DEMO.agent, input: "Where is order A-1003?", stream: true });
     const types: string[] = [];
     let text = "";
     for await (const event of stream) {
@@ -68,7 +68,7 @@ describe("the story: an agent answers, and is paid for", () => {
     }
     expect(types[0]).toBe("response.created");
     expect(types.at(-1)).toBe("response.completed");
-    expect(text).toContain("1042");
+    expect(text).toContain("A-1003");
   });
 
   it("serves the model alias itself, streamed and not", async () => {
@@ -92,7 +92,7 @@ describe("the story: an agent answers, and is paid for", () => {
 
   it("shows usage in PodUsage, and the tokens are those that the model sent", async () => {
     const before = await counted();
-    await client.responses.create({ model: DEMO.agent, input: "Where is order 1042?" });
+    await client.responses.create({ model: DEMO.agent, input: "Where is order A-1003?" });
     const after = await waitFor(
       async () => {
         const now = await counted();
@@ -138,7 +138,9 @@ describe("people stay in charge", () => {
   it("pauses: new questions are refused, pods stay", async () => {
     await setMode("Paused");
     await waitCondition("Suspended=True");
-    const refusal = await refused(() => client.responses.create({ model: DEMO.agent, input: "Where is order 1042?" }));
+    const refusal = await refused(() =>
+      client.responses.create({ model: DEMO.agent, input: "Where is order A-1003?" }),
+    );
     expect(refusal).toEqual({ status: 403, code: "agent_paused" });
     const pods = await world.kubectl.run(["-n", DEMO.agentNamespace, "get", "pods", "-o", "name"]);
     expect(pods).toMatch(/orchestrator/);
@@ -148,7 +150,7 @@ describe("people stay in charge", () => {
     await setMode("Running");
     await waitCondition("Suspended=False");
     await waitCondition("Ready=True");
-    const response = await client.responses.create({ model: DEMO.agent, input: "Where is order 1042?" });
+    const response = await client.responses.create({ model: DEMO.agent, input: "Where is order A-1003?" });
     expect(response.status).toBe("completed");
   });
 

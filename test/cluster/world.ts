@@ -8,7 +8,7 @@ import { forwardPort, type PortForward } from "../../scripts/demo/port-forward.t
 import { addsUp, readAccount, type Account } from "../../scripts/demo/receipt.ts";
 import { buildImages } from "../../scripts/image.ts";
 import { ensureHelm, ensureKubectl } from "../../scripts/tools/helm-and-kubectl.ts";
-import { openCluster } from "./local/cluster.ts";
+import { localCluster, openCluster } from "./local/cluster.ts";
 
 /** A cluster with everything in it, as `npm start` leaves it. */
 export interface World {
@@ -29,7 +29,20 @@ export async function openWorld(helm: 3 | 4 = 4): Promise<World> {
   const apiKey = demoApiKey();
   await applySample(kubectl, { apiKey, toolsImage: images.emulator.reference });
   const azure = await openAzureControl(kubectl);
+  if (await hasForgottenBookings(kubectl, azure)) {
+    azure.stop();
+    await localCluster.down();
+    return openWorld(helm);
+  }
   return { kubectl, azure, apiKey, images, close: azure.stop };
+}
+
+/** An emulator that was restarted has lost what it booked: against it nothing can be proved. */
+async function hasForgottenBookings(kubectl: Kubectl, azure: AzureControl): Promise<boolean> {
+  const booked = new Set((await azure.events()).map((event) => event.usageEventId));
+  const { statements } = await readAccount(kubectl);
+  const accepted = statements.flatMap(({ spec }) => spec.outcome?.usageEventId ?? []);
+  return accepted.some((id) => !booked.has(id));
 }
 
 /** The agent's gateway on a local port. */
