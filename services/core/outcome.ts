@@ -97,7 +97,7 @@ function duplicateVerdict(intent: SentIntent, answer: PostAnswer): Verdict {
   if (booked?.quantity === undefined || !isSameSlot(intent, booked)) return { next: "retry", alarm: "UnclearDuplicate" };
   const quantity = decimalText(booked.quantity);
   const acceptedBaseUnits = toBaseUnits(quantity, intent.divisor);
-  const same = acceptedBaseUnits === intent.quantity * intent.divisor;
+  const same = quantity === intent.quantity.toString();
   return {
     next: "credit",
     state: same ? "DuplicateSame" : "DuplicateOther",

@@ -54,6 +54,8 @@ interface SimPod {
   readonly used: Map<string, bigint>;
   boundaries: { hour: string; totals: { dimension: string; total: string }[] }[];
   alive: boolean;
+  /** What its sidecar said last: counted, whatever became of the books. */
+  published: Map<string, bigint>;
 }
 
 /** A small world that keeps state: the API server's money objects, pods with sidecars, and the emulator's metering store. */
@@ -81,7 +83,7 @@ export class MeterWorld {
     putResource(this.metering, {
       resourceUri: RESOURCE,
       resourceId: GUID,
-      clientId: "us",
+      ownerClientId: "us",
       offerId: "offer",
       state: "Active",
       plans: [{ planId: "starter", dimensions: ["tool_action", "tokens_1k_in", "chats"] }],
@@ -103,7 +105,7 @@ export class MeterWorld {
       },
     };
     const birth = { hour: hourKey(this.nowMs - HOUR_MS), totals: [] };
-    this.pods.set(uid, { object, used: new Map(), boundaries: [birth], alive: true });
+    this.pods.set(uid, { object, used: new Map(), boundaries: [birth], alive: true, published: new Map() });
     this.podUsages.set(uid, object);
   }
 
@@ -117,6 +119,7 @@ export class MeterWorld {
     const pod = this.pods.get(uid);
     const current = this.podUsages.get(uid);
     if (!pod || !current) return;
+    pod.published = new Map(pod.used);
     this.podUsages.set(uid, {
       ...current,
       metadata: { ...current.metadata, resourceVersion: this.#next() },
@@ -165,17 +168,19 @@ export class MeterWorld {
       .reduce((sum, event) => sum + event.quantity, 0);
   }
 
-  /** Published or settled base units. */
+  /** Base units that sidecars have published, of pods alive and dead. */
   counted(dimension: string): bigint {
-    const settledPods = new Set((this.ledger?.value.tombstones ?? []).map((entry) => entry.uid));
-    const settled = (this.ledger?.value.settled ?? [])
-      .filter((entry) => entry.dimension === dimension)
-      .reduce((sum, entry) => sum + BigInt(entry.total), 0n);
-    return [...this.podUsages.values()]
-      .filter((pod) => !settledPods.has(pod.metadata.name))
-      .flatMap((pod) => pod.status?.totals ?? [])
-      .filter((entry) => entry.dimension === dimension)
-      .reduce((sum, entry) => sum + BigInt(entry.total), settled);
+    return [...this.pods.values()].reduce((sum, pod) => sum + (pod.published.get(dimension) ?? 0n), 0n);
+  }
+
+  /** An etcd backup of the money objects, and its return. */
+  backup(): () => void {
+    const kept = structuredClone({ ledger: this.ledger, statements: this.statements });
+    return () => {
+      this.ledger = kept.ledger ? { value: kept.ledger.value, version: this.#next() } : undefined;
+      this.statements.clear();
+      for (const [name, statement] of kept.statements) this.statements.set(name, { ...statement, version: this.#next() });
+    };
   }
 
   desk(): Desk {

@@ -12,14 +12,17 @@ import { ConflictError, type Desk, type Versioned } from "./desk.ts";
  */
 export async function openLedger(desk: Desk): Promise<Versioned<Ledger>> {
   const found = await desk.books.readLedger();
+  if (found && BigInt(found.value.revision) < desk.memory.revision) forget(desk, found.value);
   const ledger = found ? await stampTerm(desk, found) : await bearLedger(desk);
-  const revision = BigInt(ledger.value.revision);
-  if (revision < desk.memory.revision) {
-    desk.log.error({ revision: ledger.value.revision }, "Found a restored UsageLedger");
-    desk.memory.reconciled = false;
-  }
-  desk.memory.revision = revision;
+  desk.memory.revision = BigInt(ledger.value.revision);
   return ledger;
+}
+
+function forget(desk: Desk, ledger: Ledger): void {
+  desk.log.error({ revision: ledger.revision, seen: desk.memory.revision.toString() }, "Found a restored UsageLedger");
+  desk.memory.reconciled = false;
+  desk.memory.stored.clear();
+  desk.memory.retries.clear();
 }
 
 async function stampTerm(desk: Desk, found: Versioned<Ledger>): Promise<Versioned<Ledger>> {
@@ -46,7 +49,7 @@ async function bearLedger(desk: Desk): Promise<Versioned<Ledger>> {
   desk.memory.term = ledger.term;
   desk.memory.born = true;
   desk.memory.reconciled = false;
-  desk.memory.revision = 0n;
+  desk.memory.stored.clear();
   desk.log.warn({ statements: statements.length, term: ledger.term }, "Created UsageLedger");
   return created;
 }
