@@ -89,7 +89,7 @@ describe("decideAction, laws", () => {
         fc.pre(any.tool?.lane !== "Automatic");
         expect(decideAction(any).effect).toBe("Refuse");
       }),
-      { numRuns: 500 },
+      { numRuns: 5000 },
     );
   });
 

@@ -56,7 +56,9 @@ export function createOrderBook(): OrderBook {
           (filter.status === undefined || order.status === filter.status),
       ),
     refund(request) {
-      const earlier = refunds.find((known) => known.idempotencyKey !== "" && known.idempotencyKey === request.idempotencyKey);
+      const earlier = refunds.find(
+        (known) => known.idempotencyKey !== "" && known.idempotencyKey === request.idempotencyKey,
+      );
       if (earlier) return { ok: true, refund: earlier, repeated: true };
       const problem = refundProblem(orders, refunds, request);
       if (problem !== undefined) return { ok: false, problem };
@@ -81,9 +83,12 @@ function refundProblem(
 ): string | undefined {
   const order = orders.find((known) => known.id === request.orderId);
   if (!order) return `Cannot refund as there is no order ${request.orderId}`;
-  const before = refunds.filter((refund) => refund.orderId === order.id).reduce((sum, refund) => sum + refund.amountCents, 0);
+  const before = refunds
+    .filter((refund) => refund.orderId === order.id)
+    .reduce((sum, refund) => sum + refund.amountCents, 0);
   const left = order.totalCents - before;
-  if (request.amountCents > left) return `Cannot refund as amount_cents must be <= ${left}: current value is ${request.amountCents}`;
+  if (request.amountCents > left)
+    return `Cannot refund as amount_cents must be <= ${left}: current value is ${request.amountCents}`;
   if (refunds.length >= REFUNDS_MAX) return `Cannot refund as at most ${REFUNDS_MAX} refunds are kept`;
   return undefined;
 }

@@ -1,0 +1,46 @@
+import { Counter, Gauge, type Registry } from "prom-client";
+import { METRICS } from "#core/metric-names.ts";
+import type { AuditOutcome } from "#core/audit.ts";
+import type { RefusalCode } from "#core/policy.ts";
+import type { ResponseStatus } from "./responses/response.ts";
+
+/** What people and dashboards see; money is counted elsewhere. Labels from closed sets. */
+export interface RunMetrics {
+  runEnded(status: ResponseStatus): void;
+  toolCallEnded(outcome: AuditOutcome): void;
+  toolRefused(code: RefusalCode): void;
+}
+
+export function createRunMetrics(registry: Registry, activeRuns: () => number): RunMetrics {
+  const runs = new Counter({
+    name: METRICS.orchestratorRuns,
+    help: "Runs that ended, by status.",
+    labelNames: ["status"],
+    registers: [registry],
+  });
+  const calls = new Counter({
+    name: METRICS.orchestratorToolCalls,
+    help: "Tool calls that were started, by how they ended.",
+    labelNames: ["outcome"],
+    registers: [registry],
+  });
+  const refusals = new Counter({
+    name: METRICS.orchestratorToolRefusals,
+    help: "Tool calls that policy refused, by reason.",
+    labelNames: ["code"],
+    registers: [registry],
+  });
+  new Gauge({
+    name: METRICS.orchestratorRunsActive,
+    help: "Runs in progress in this pod.",
+    registers: [registry],
+    collect() {
+      this.set(activeRuns());
+    },
+  });
+  return {
+    runEnded: (status) => runs.inc({ status }),
+    toolCallEnded: (outcome) => calls.inc({ outcome: outcome.toLowerCase() }),
+    toolRefused: (code) => refusals.inc({ code }),
+  };
+}

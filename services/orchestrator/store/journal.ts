@@ -1,0 +1,157 @@
+import type { IncompleteReason, ResponseStatus } from "../responses/response.ts";
+import type { OutputItem, Usage } from "../responses/items.ts";
+import type { CreateRequest } from "../responses/request.ts";
+import type { StreamEvent } from "../responses/stream.ts";
+
+/** The shapes of the journal: what a run has written down so that a crash loses and repeats nothing (orchestrator.md, 10). */
+export interface RunRecord {
+  readonly id: string;
+  /** Rises with every owner; a write that carries an older one is refused. */
+  readonly epoch: number;
+  readonly owner: string;
+  /** The verified principal that the run acts for. */
+  readonly principal: string;
+  /** The verified subject that brought the request. */
+  readonly caller: string;
+  readonly idempotencyKey: string | null;
+  readonly requestDigest: string;
+  readonly request: CreateRequest;
+  /** The agent's name. */
+  readonly model: string;
+  readonly createdAtMs: number;
+  readonly completedAtMs: number | null;
+  readonly status: ResponseStatus;
+  readonly incompleteReason: IncompleteReason | null;
+  readonly error: { readonly code: string; readonly message: string } | null;
+  readonly usage: Usage;
+}
+
+export type NewRun = Pick<
+  RunRecord,
+  "id" | "owner" | "principal" | "caller" | "idempotencyKey" | "requestDigest" | "request" | "model" | "createdAtMs"
+>;
+
+/** How the model ended a turn. */
+export type FinishReason = "stop" | "length" | "tool_calls" | "content_filter";
+
+/** One answer of the model. Recorded before a call of it is made; a recorded one is never asked again. */
+export interface TurnRecord {
+  readonly number: number;
+  readonly text: string;
+  readonly finish: FinishReason;
+  readonly usage: Usage;
+}
+
+/** `planned`, `waiting` (for approval, later), `started`; then one of the last three. */
+export type CallState = "planned" | "waiting" | "started" | "done" | "failed" | "unknown";
+
+export interface CallRecord {
+  readonly turn: number;
+  readonly position: number;
+  /** Unique in the run, whatever the model said. */
+  readonly callId: string;
+  readonly itemId: string;
+  /** Client: a function of the request, answered by the caller in the next one. */
+  readonly kind: "Tool" | "Client";
+  readonly name: string;
+  /** Server and function as configured; empty when the model invented the name. */
+  readonly server: string;
+  readonly tool: string;
+  readonly arguments: string;
+  readonly state: CallState;
+  /** What the model reads; nothing before the end. */
+  readonly result: string | null;
+}
+
+/** A turn with its calls, in the model's order. */
+export interface Turn extends TurnRecord {
+  readonly calls: readonly CallRecord[];
+}
+
+/** A countable fact: its sequence is stored beside the counter. */
+export interface Fact {
+  readonly sequence: number;
+  readonly dimension: string;
+  readonly amount: number;
+}
+
+/** Which run writes, and as whose owner: every write is refused when another owner has taken over. */
+export interface RunRef {
+  readonly id: string;
+  readonly epoch: number;
+}
+
+export interface CallRef {
+  readonly turn: number;
+  readonly position: number;
+}
+
+/** A run was written to by an owner that no longer owns it. */
+export class FencedError extends Error {
+  constructor(run: RunRef) {
+    super(`Cannot write to run ${run.id} as epoch ${run.epoch} no longer owns it`);
+    this.name = "FencedError";
+  }
+}
+
+export interface RunEnd {
+  readonly status: Exclude<ResponseStatus, "in_progress">;
+  readonly incompleteReason: IncompleteReason | null;
+  readonly error: { readonly code: string; readonly message: string } | null;
+  readonly completedAtMs: number;
+  /** When the record may be forgotten; nothing forgets it with the run's end. */
+  readonly expiresAtMs: number | null;
+  /** Where the run's completion is counted: the life of the counters. Nothing: it is not counted. */
+  readonly countIn: string | null;
+}
+
+export interface CallStart {
+  readonly key: string;
+  readonly startedAtMs: number;
+  /** The life of the counters that the call is counted in. */
+  readonly countIn: string;
+}
+
+export interface CallEnd {
+  readonly state: "done" | "failed" | "unknown";
+  readonly result: string;
+  readonly event: StreamEvent;
+}
+
+/**
+ * The store behind a run. Every method is one transaction, durable when it returns, and synchronous: nothing else of this
+ * process comes between a row and the counter that follows it.
+ */
+export interface Journal {
+  openRun(run: NewRun, event: StreamEvent): RunRecord;
+  run(id: string): RunRecord | undefined;
+  runByKey(principal: string, key: string): RunRecord | undefined;
+  /** Runs in progress, oldest first. */
+  unfinished(): readonly RunRecord[];
+  /** Takes a run over: a new epoch, this owner. */
+  claim(id: string, owner: string): RunRecord;
+  turns(id: string): readonly Turn[];
+  output(id: string): readonly OutputItem[];
+  /** The number after the last stored event. */
+  nextSequence(id: string): number;
+  appendTurn(run: RunRef, turn: Turn, events: readonly StreamEvent[]): void;
+  appendEvents(run: RunRef, events: readonly StreamEvent[]): void;
+  startCall(run: RunRef, call: CallRef, start: CallStart): void;
+  endCall(run: RunRef, call: CallRef, end: CallEnd): void;
+  endRun(run: RunRef, end: RunEnd, event: StreamEvent): void;
+  /** Removes an ended run with all it wrote; facts stay. */
+  removeRun(id: string): void;
+  /** Calls of the agent's own tools that the run has started. */
+  callsStarted(id: string): number;
+  callsInRun(id: string, tool: { readonly server: string; readonly tool: string }): number;
+  callsSince(sinceMs: number, tool: { readonly server: string; readonly tool: string }): number;
+  /** The digest pinned for a function, this one if none was under this generation. */
+  pin(definition: { server: string; tool: string; digest: string; generation: number }): string;
+  /** Facts of one life of the counters after a sequence, in order. */
+  factsAfter(countIn: string, sequence: number): readonly Fact[];
+  /** No later fact gets a sequence up to this one, should the journal be younger than the counters. */
+  reserveSequence(sequence: number): void;
+  /** Forgets expired responses and facts that nobody needs. Returns how many responses. */
+  prune(nowMs: number, counted: { readonly countIn: string; readonly sequence: number }): number;
+  close(): void;
+}

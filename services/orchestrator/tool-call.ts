@@ -1,0 +1,198 @@
+import type { Control, OrchestratorConfig } from "#core/api/pod-config.ts";
+import { type AuditOutcome, type AuditSubject, toAuditRecord } from "#core/audit.ts";
+import { decideAction, type PolicyDecision } from "#core/policy.ts";
+import type { ActiveRun, RunWorld } from "./active-run.ts";
+import { digestOf } from "./canonical.ts";
+import { isEntitled } from "./entitle.ts";
+import { type ToolOutcome, toExecutionError } from "./mcp-result.ts";
+import type { McpCallItem } from "./responses/items.ts";
+import { beginMcpCall, endMcpCall } from "./responses/stream.ts";
+import type { CallEnd, CallRecord } from "./store/journal.ts";
+import { type AgentTool, isAgentTool, readArguments, type Toolbox } from "./tools.ts";
+
+const HOUR_MS = 3600 * 1000;
+/** What the model reads when a crash or a broken connection hid the outcome of a call that must not be repeated. */
+export const UNVERIFIED = "effect unverified, verify before retrying";
+
+/** How one call ended for the run as a whole. */
+export type CallVerdict = "Continue" | "BudgetExhausted";
+
+export interface CallContext {
+  readonly config: OrchestratorConfig;
+  readonly control: Control | undefined;
+  readonly toolbox: Toolbox;
+}
+
+/**
+ * Carries one call of the agent's own tools to its end: decide, write `started`, call, write the result. A call that is
+ * found `started` was orphaned by a crash: it runs again only where the tool is safe to retry, with the same key.
+ */
+export async function performCall(
+  run: ActiveRun,
+  call: CallRecord,
+  { context, world }: { readonly context: CallContext; readonly world: RunWorld },
+): Promise<CallVerdict> {
+  const found = context.toolbox.find(call.name);
+  const tool = found && isAgentTool(found) ? found : undefined;
+  const args = readArguments(call.arguments, tool?.inputSchema);
+  const decision = decideCall(run, call, { tool, problem: args.problem, context, world });
+  const place = { stream: run.stream, outputIndex: run.output.length };
+  const item: McpCallItem = {
+    id: call.itemId,
+    type: "mcp_call",
+    server_label: call.server === "" ? "unknown" : call.server,
+    name: call.tool === "" ? call.name : call.tool,
+    arguments: call.arguments,
+    output: null,
+    error: null,
+    status: "in_progress",
+    approval_request_id: null,
+  };
+  const report = auditor(run, call, { context, world, decision, args: args.value });
+  beginMcpCall(place, item);
+  const end = ({ text: result, ...outcome }: ItemOutcome, state: CallEnd["state"]): void => {
+    const done: McpCallItem = { ...item, ...outcome };
+    const event = endMcpCall(place, done);
+    world.journal.endCall(run.record, call, { state, result, event });
+    run.output.push(done);
+    run.stream.send(event);
+  };
+
+  if (decision.effect === "Refuse" && call.state !== "started") {
+    report("Refused");
+    const budget = decision.code === "budget_exhausted";
+    end(toRefusedItem(decision, budget ? "incomplete" : "failed"), "failed");
+    return budget ? "BudgetExhausted" : "Continue";
+  }
+  const mayCall = decision.effect === "Call" && tool !== undefined;
+  if (!mayCall || (call.state === "started" && !tool.safeToRetry)) {
+    report("Unknown");
+    end(toUnknownItem("The outcome of this call was lost"), "unknown");
+    return "Continue";
+  }
+  if (call.state !== "started") {
+    start(run, call, world);
+    report("Started");
+  }
+  const outcome = await callTool(run, call, { tool, value: args.value, world });
+  end(...toItemOutcome(outcome));
+  report(outcome.kind === "Done" ? "Done" : outcome.kind === "Unknown" ? "Unknown" : "Failed");
+  return "Continue";
+}
+
+interface DecideOptions {
+  readonly tool: AgentTool | undefined;
+  readonly problem: string | undefined;
+  readonly context: CallContext;
+  readonly world: RunWorld;
+}
+
+function decideCall(
+  run: ActiveRun,
+  call: CallRecord,
+  { tool, problem, context, world }: DecideOptions,
+): PolicyDecision {
+  const nowMs = world.clock.now();
+  // An orphaned call stands in the journal already: it must not use up its own limit.
+  const itself = call.state === "started" ? 1 : 0;
+  const place = { server: call.server, tool: call.tool };
+  const budgets = [context.config.budgets.toolCalls, run.record.request.max_tool_calls].filter(
+    (max) => max !== undefined && max !== null,
+  );
+  return decideAction({
+    tool: tool?.rule,
+    definition: tool?.definition ?? "Missing",
+    argumentsProblem: problem,
+    callsInRun: world.journal.callsInRun(run.record.id, place) - itself,
+    callsInHour: world.journal.callsSince(nowMs - HOUR_MS, place) - itself,
+    mode: context.control?.mode ?? "Running",
+    toolCallsUsed: world.journal.callsStarted(run.record.id) - itself,
+    toolCallsMax: budgets.length > 0 ? Math.min(...budgets) : undefined,
+    entitled: isEntitled(context.control, nowMs),
+  });
+}
+
+/** Writes `started` and its key, and counts, before the first byte leaves. */
+function start(run: ActiveRun, call: CallRecord, world: RunWorld): void {
+  world.journal.startCall(run.record, call, {
+    key: idempotencyKey(run, call),
+    startedAtMs: world.clock.now(),
+    countIn: world.counter.countIn,
+  });
+  world.counter.count();
+}
+
+/** The run's id first, since models do not promise unique call ids. */
+function idempotencyKey(run: ActiveRun, call: CallRecord): string {
+  return `${run.record.id}:${call.callId}`;
+}
+
+interface CallOptions {
+  readonly tool: AgentTool;
+  readonly value: Readonly<Record<string, unknown>>;
+  readonly world: RunWorld;
+}
+
+/** Not bound to the run's signal: a call that has left is waited for, whoever has gone meanwhile. */
+async function callTool(run: ActiveRun, call: CallRecord, { tool, value, world }: CallOptions): Promise<ToolOutcome> {
+  const once = (): Promise<ToolOutcome> =>
+    world.servers.call(tool.server, {
+      tool: tool.rule.name,
+      arguments: value,
+      idempotencyKey: idempotencyKey(run, call),
+      principal: run.record.principal,
+      timeoutMs: world.toolTimeoutMs,
+    });
+  const first = await once();
+  return first.kind === "Unknown" && tool.safeToRetry ? once() : first;
+}
+
+type ItemOutcome = Pick<McpCallItem, "output" | "error" | "status"> & { readonly text: string };
+
+function toItemOutcome(outcome: ToolOutcome): [ItemOutcome, CallEnd["state"]] {
+  if (outcome.kind === "Done")
+    return [{ output: outcome.text, error: null, status: "completed", text: outcome.text }, "done"];
+  if (outcome.kind === "Unknown") return [toUnknownItem(outcome.text), "unknown"];
+  return [{ output: null, error: outcome.error, status: "failed", text: `Error: ${outcome.text}` }, "failed"];
+}
+
+function toUnknownItem(why: string): ItemOutcome {
+  const text = `Error: ${why}: ${UNVERIFIED}`;
+  return { output: null, error: toExecutionError(text), status: "failed", text };
+}
+
+function toRefusedItem(
+  decision: Extract<PolicyDecision, { effect: "Refuse" }>,
+  status: "failed" | "incomplete",
+): ItemOutcome {
+  const text = `Refused (${decision.code}): ${decision.reason}`;
+  return { output: null, error: toExecutionError(text), status, text };
+}
+
+interface AuditorOptions {
+  readonly context: CallContext;
+  readonly world: RunWorld;
+  readonly decision: PolicyDecision;
+  readonly args: Readonly<Record<string, unknown>>;
+}
+
+/** Writes the audit line of each step of a call, and counts it for dashboards. */
+function auditor(run: ActiveRun, call: CallRecord, options: AuditorOptions): (outcome: AuditOutcome) => void {
+  const { context, world, decision, args } = options;
+  const { namespace, name } = context.config.agent;
+  const subject: AuditSubject = {
+    who: run.record.caller,
+    actingFor: run.record.principal,
+    agent: `${namespace}/${name}`,
+    generation: context.config.generation,
+    run: run.record.id,
+    call: call.callId,
+    tool: call.server === "" ? call.name : `${call.server}/${call.tool}`,
+    argumentsDigest: digestOf(args),
+  };
+  return (outcome) => {
+    world.log.info(toAuditRecord(subject, decision, outcome), "Decided tool call");
+    if (decision.effect === "Refuse" && outcome === "Refused") world.metrics.toolRefused(decision.code);
+    else if (outcome !== "Started") world.metrics.toolCallEnded(outcome);
+  };
+}
