@@ -88,7 +88,7 @@ interface PodPart {
 }
 
 function podSpec(input: DesiredInput, part: PodPart): Json {
-  const { component, workload } = part;
+  const { component } = part;
   const volumes = podVolumes(input, component);
   return {
     serviceAccountName: serviceAccountOf(input, component),

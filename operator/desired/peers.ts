@@ -95,7 +95,7 @@ function fromEgress(endpoint: Endpoint, part: { readonly egress: Egress; readonl
     namespaceSelector || podSelector
       ? [{ ...(namespaceSelector ? { namespaceSelector } : {}), ...(podSelector ? { podSelector } : {}) }]
       : [];
-  const to = [...blocks.filter((block) => block !== undefined), ...selectors];
+  const to: EgressRule["to"] = [...blocks.filter((block) => block !== undefined), ...selectors];
   return rule(to.length === 0 ? PUBLIC_PEERS : to, ports ?? [part.port]);
 }
 
@@ -145,20 +145,24 @@ function rule(to: EgressRule["to"], ports: readonly (number | string)[]): PeerNe
   return { kind: "Rule", rule: { to, ports: ports.map((port) => ({ port, protocol: "TCP" })) } };
 }
 
+// A type and not an interface: peers are passed on as records.
+type IpBlock = { readonly ipBlock: { readonly cidr: string; readonly except?: readonly string[] } };
+
 /** A block without the link-local range, where IMDS is; nothing for a block that is none or lies inside it. */
-export function toIpBlock(
-  cidr: string,
-): { readonly ipBlock: { readonly cidr: string; readonly except?: readonly string[] } } | undefined {
+export function toIpBlock(cidr: string): IpBlock | undefined {
   const [address = "", bits = ""] = cidr.split("/");
   if (!/^\d{1,3}$/.test(bits)) return undefined;
   const length = Number(bits);
-  if (isIPv6(address) && length <= 128) return isLinkLocalV6(address) ? undefined : { ipBlock: { cidr } };
-  if (!isIPv4(address) || length > 32) return undefined;
-  const imds = toNumber("169.254.0.0");
-  if (length >= 16 && mask(toNumber(address), 16) === imds) return undefined;
-  if (length < 16 && mask(toNumber(address), length) === mask(imds, length))
-    return { ipBlock: { cidr, except: [LINK_LOCAL] } };
-  return { ipBlock: { cidr } };
+  if (isIPv4(address) && length <= 32) return toIpBlockV4(cidr, { address: toNumber(address), length });
+  const isUsableV6 = isIPv6(address) && length <= 128 && !isLinkLocalV6(address);
+  return isUsableV6 ? { ipBlock: { cidr } } : undefined;
+}
+
+function toIpBlockV4(cidr: string, block: { readonly address: number; readonly length: number }): IpBlock | undefined {
+  const linkLocal = toNumber("169.254.0.0");
+  if (block.length >= 16) return mask(block.address, 16) === linkLocal ? undefined : { ipBlock: { cidr } };
+  const holdsLinkLocal = mask(block.address, block.length) === mask(linkLocal, block.length);
+  return { ipBlock: { cidr, ...(holdsLinkLocal ? { except: [LINK_LOCAL] } : {}) } };
 }
 
 function isLinkLocalV6(address: string): boolean {

@@ -1,0 +1,158 @@
+import { KubeCallError } from "#runtime/kube/errors.ts";
+import { AGENT_DEPLOYMENTS, CORE_EVENTS, EVENTS, POD_USAGES } from "#runtime/kube/resources.ts";
+import {
+  isRecord,
+  type KubeClient,
+  type KubeError,
+  type KubeObject,
+  type ObjectKey,
+  type ResourceRef,
+} from "#runtime/kube/types.ts";
+import { type Action, isInPlace } from "./diff.ts";
+
+/** One field manager per subsystem: what a manager stops applying, it gives up. */
+export const FIELD_MANAGERS = {
+  children: "supercargo-operator-children",
+  status: "supercargo-operator-status",
+  /** PodUsage.spec.control. */
+  control: "supercargo-operator",
+  /** The first grant, which the reporter takes over. */
+  birth: "supercargo-operator-birth",
+} as const;
+
+/** What the operator asks of a cluster. An outcome that a caller must tell apart is a value; the rest is thrown. */
+export interface Cluster {
+  get(ref: ResourceRef, key: ObjectKey): Promise<KubeObject | undefined>;
+  /** Applies or deletes one child; returns the object as it is now. Refused: the API server's reason. */
+  act(action: Action): Promise<{ readonly object?: KubeObject; readonly refused?: KubeError }>;
+  createPodUsage(object: KubeObject): Promise<KubeObject>;
+  applyControl(object: KubeObject): Promise<KubeObject>;
+  applyStatus(object: KubeObject): Promise<KubeObject | undefined>;
+  /** Writes an event, or counts it up when it was written before. */
+  writeEvent(event: KubeObject, repeat: (found: KubeObject | undefined) => KubeObject): Promise<void>;
+  /** Why the kubelet could not mount a pod's volumes, newest message first. */
+  mountProblems(pod: { readonly namespace: string; readonly uid: string }): Promise<readonly MountProblem[]>;
+}
+
+export interface MountProblem {
+  readonly message: string;
+  /** RFC 3339. */
+  readonly lastSeenAt: string;
+}
+
+/** The Cluster on an API server; every call ends with the signal. */
+export function createCluster(client: KubeClient, signal: AbortSignal): Cluster {
+  const options = { signal };
+  return {
+    async get(ref, key) {
+      const found = await client.get(ref, key, options);
+      if (found.ok) return found.value;
+      if (found.error.kind === "NotFound" || found.error.kind === "Forbidden") return undefined;
+      throw new KubeCallError(`read ${ref.kind} ${key.name}`, found.error);
+    },
+    act: (action) =>
+      action.kind === "Apply" ? applyChild(client, action, signal) : deleteChild(client, action, signal),
+    async createPodUsage(object) {
+      const created = await client.create(POD_USAGES, object, { ...options, fieldManager: FIELD_MANAGERS.birth });
+      if (created.ok) return created.value;
+      if (created.error.kind === "AlreadyExists") return object;
+      throw new KubeCallError(`create PodUsage ${object.metadata.name}`, created.error);
+    },
+    async applyControl(object) {
+      const applied = await client.apply(POD_USAGES, object, {
+        ...options,
+        fieldManager: FIELD_MANAGERS.control,
+        force: true,
+      });
+      if (applied.ok) return applied.value;
+      throw new KubeCallError(`apply control of PodUsage ${object.metadata.name}`, applied.error);
+    },
+    async applyStatus(object) {
+      const applied = await client.applyStatus(AGENT_DEPLOYMENTS, object, {
+        ...options,
+        fieldManager: FIELD_MANAGERS.status,
+        force: true,
+      });
+      if (applied.ok) return applied.value;
+      // Gone, or made anew under its name: the next object gets a status of its own.
+      if (applied.error.kind === "NotFound" || applied.error.kind === "Conflict") return undefined;
+      if (applied.error.kind === "Invalid" && applied.error.message.includes("metadata.uid")) return undefined;
+      throw new KubeCallError(`write status of ${object.metadata.name}`, applied.error);
+    },
+    writeEvent: (event, repeat) => writeEvent(client, { event, repeat }, signal),
+    mountProblems: (pod) => readMountProblems(client, pod, signal),
+  };
+}
+
+async function applyChild(
+  client: KubeClient,
+  action: Extract<Action, { kind: "Apply" }>,
+  signal: AbortSignal,
+): Promise<{ object?: KubeObject; refused?: KubeError }> {
+  const { ref, object } = action.desired;
+  const what = `apply ${ref.kind} ${object.metadata.name}`;
+  const applied = await client.apply(ref, object, { fieldManager: FIELD_MANAGERS.children, force: true, signal });
+  if (!applied.ok) return refusedOrThrow(what, applied.error);
+  if (isInPlace(object, applied.value)) return { object: applied.value };
+  // Apply leaves list items that another manager added. A merge patch replaces the whole list; without a change it
+  // writes nothing, so it may be repeated where the server itself adds them.
+  const { apiVersion, kind, metadata, ...body } = object;
+  const patch = { apiVersion, kind, metadata: { name: metadata.name, namespace: metadata.namespace }, ...body };
+  const patched = await client.patchMerge(ref, patch, { fieldManager: FIELD_MANAGERS.children, signal });
+  return patched.ok ? { object: patched.value } : refusedOrThrow(what, patched.error);
+}
+
+async function deleteChild(
+  client: KubeClient,
+  action: Extract<Action, { kind: "Delete" }>,
+  signal: AbortSignal,
+): Promise<{ refused?: KubeError }> {
+  const { name, namespace, uid } = action.live.metadata;
+  const preconditions = uid === undefined ? {} : { preconditions: { uid } };
+  const deleted = await client.delete(action.desired.ref, { namespace, name }, { ...preconditions, signal });
+  if (deleted.ok || deleted.error.kind === "NotFound" || deleted.error.kind === "Conflict") return {};
+  return refusedOrThrow(`delete ${action.desired.ref.kind} ${name}`, deleted.error);
+}
+
+/** What a person has to change is a value; what time heals is thrown. */
+function refusedOrThrow(what: string, error: KubeError): { refused: KubeError } {
+  if (error.kind === "Invalid" || error.kind === "Forbidden") return { refused: error };
+  throw new KubeCallError(what, error);
+}
+
+async function writeEvent(
+  client: KubeClient,
+  part: { readonly event: KubeObject; readonly repeat: (found: KubeObject | undefined) => KubeObject },
+  signal: AbortSignal,
+): Promise<void> {
+  const created = await client.create(EVENTS, part.event, { signal, attemptsMax: 2 });
+  if (created.ok || created.error.kind !== "AlreadyExists") return;
+  await client.patchMerge(EVENTS, part.repeat(undefined), { signal, attemptsMax: 2 });
+}
+
+async function readMountProblems(
+  client: KubeClient,
+  pod: { readonly namespace: string; readonly uid: string },
+  signal: AbortSignal,
+): Promise<readonly MountProblem[]> {
+  const query = { namespace: pod.namespace, fieldSelector: `involvedObject.uid=${pod.uid},reason=FailedMount` };
+  const events = await client.list(CORE_EVENTS, query, { signal });
+  if (!events.ok) return [];
+  return events.value.items
+    .map((event) => ({ message: text(event["message"]), lastSeenAt: lastSeen(event) }))
+    .sort((a, b) => (a.lastSeenAt < b.lastSeenAt ? 1 : -1));
+}
+
+function lastSeen(event: KubeObject): string {
+  const series = isRecord(event["series"]) ? text(event["series"]["lastObservedTime"]) : "";
+  return (
+    [series, text(event["lastTimestamp"]), text(event["eventTime"]), event.metadata.creationTimestamp ?? ""]
+      .filter((time) => time !== "")
+      .sort()
+      .reverse()[0] ?? ""
+  );
+}
+
+function text(value: unknown): string {
+  return typeof value === "string" ? value : "";
+}
