@@ -2,9 +2,9 @@ import type { PodUsage } from "#core/api/pod-usage.ts";
 import type { Ledger } from "#core/api/usage-ledger.ts";
 import { awaitedPods, canClose, closeHour } from "#core/close-hour.ts";
 import { livePods, toPodView } from "#core/counted.ts";
-import { openSlots, sealLedger } from "#core/ledger.ts";
+import { openSlots } from "#core/ledger.ts";
 import { HOUR_MS, parseHourKey, shiftHour } from "#core/time.ts";
-import { ConflictError, type Desk, type Versioned } from "./desk.ts";
+import { type Desk, swapLedger, type Versioned } from "./desk.ts";
 
 /** The scrape interval of the sidecars. */
 const SCRAPE_SECONDS = 5;
@@ -48,8 +48,7 @@ async function closeNext(
     nowMs: desk.now(),
     stored: desk.memory.stored,
   });
-  const written = await desk.books.writeLedger({ value: sealLedger(next), version: ledger.version });
-  if (written === "Conflict") throw new ConflictError("UsageLedger");
+  const written = await swapLedger(desk, { value: next, version: ledger.version });
   const reserved = openSlots(next).filter((slot) => slot.hour === hour);
   desk.log.info({ hour, reserved: reserved.length, without: awaitedPods(ledger.value, views, hour) }, "Closed hour");
   return written;

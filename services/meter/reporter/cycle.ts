@@ -1,8 +1,7 @@
 import type { PodUsage } from "#core/api/pod-usage.ts";
 import type { Ledger } from "#core/api/usage-ledger.ts";
-import { sealLedger } from "#core/ledger.ts";
 import { closeHours } from "./close.ts";
-import { ConflictError, type Desk, type Versioned } from "./desk.ts";
+import { type Desk, swapLedger, type Versioned } from "./desk.ts";
 import { renewGrants } from "./grants.ts";
 import { openLedger } from "./open-ledger.ts";
 import { finishOpenSlots } from "./post.ts";
@@ -54,10 +53,8 @@ async function writeProblem(desk: Desk, ledger: Versioned<Ledger>, input: CycleI
   const problem = findProblem(desk, input);
   const { problem: current, ...rest } = ledger.value;
   if (problem === current) return ledger;
-  const value = sealLedger(problem === undefined ? rest : { ...rest, problem });
-  const written = await desk.books.writeLedger({ value, version: ledger.version });
-  if (written === "Conflict") throw new ConflictError("UsageLedger");
-  return written;
+  const value = problem === undefined ? rest : { ...rest, problem };
+  return swapLedger(desk, { value, version: ledger.version });
 }
 
 function findProblem(desk: Desk, input: CycleInput): string | undefined {

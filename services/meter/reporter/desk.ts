@@ -1,7 +1,7 @@
 import type { Grants, PodUsage } from "#core/api/pod-usage.ts";
 import type { Ledger } from "#core/api/usage-ledger.ts";
 import type { Intent, Statement } from "#core/api/usage-statement.ts";
-import type { Slot } from "#core/ledger.ts";
+import { sealLedger, type Slot } from "#core/ledger.ts";
 import type { Alarm, PostAnswer } from "#core/outcome.ts";
 import type { Catalogue, Plan } from "#core/plan.ts";
 import type { Logger } from "#runtime/log.ts";
@@ -115,6 +115,24 @@ export function createMemory(): Memory {
     timeKnownSinceMs: 0,
     problem: undefined,
   };
+}
+
+/**
+ * Seals the next ledger and swaps it in. Nothing when another writer was first. Remembers the revision: an older one
+ * found later means a restored ledger.
+ */
+export async function trySwapLedger(desk: Desk, next: Versioned<Ledger>): Promise<Versioned<Ledger> | undefined> {
+  const written = await desk.books.writeLedger({ value: sealLedger(next.value), version: next.version });
+  if (written === "Conflict") return undefined;
+  desk.memory.revision = BigInt(written.value.revision);
+  return written;
+}
+
+/** Swaps the ledger or ends the cycle with a ConflictError. */
+export async function swapLedger(desk: Desk, next: Versioned<Ledger>): Promise<Versioned<Ledger>> {
+  const written = await trySwapLedger(desk, next);
+  if (!written) throw new ConflictError("UsageLedger");
+  return written;
 }
 
 /** The ledger changed under us: this cycle ends, the next reads again. */

@@ -1,9 +1,9 @@
 import type { Ledger } from "#core/api/usage-ledger.ts";
 import { openAccounts } from "#core/close-hour.ts";
-import { sealLedger, type LedgerBirth } from "#core/ledger.ts";
+import type { LedgerBirth } from "#core/ledger.ts";
 import { rebuildLedger } from "#core/reconcile.ts";
 import { hourKey } from "#core/time.ts";
-import { ConflictError, type Desk, type Versioned } from "./desk.ts";
+import { ConflictError, type Desk, swapLedger, type Versioned } from "./desk.ts";
 
 /**
  * The ledger of our offer resource: read, or made from the statements that exist. A leader's first touch raises the term,
@@ -31,8 +31,7 @@ async function stampTerm(desk: Desk, found: Versioned<Ledger>): Promise<Versione
     return found;
   }
   const term = Math.max(found.value.term, desk.memory.term ?? 0) + 1;
-  const written = await desk.books.writeLedger({ value: sealLedger({ ...found.value, term }), version: found.version });
-  if (written === "Conflict") throw new ConflictError("UsageLedger");
+  const written = await swapLedger(desk, { value: { ...found.value, term }, version: found.version });
   desk.memory.term = term;
   return written;
 }

@@ -1,13 +1,13 @@
 import type { Ledger } from "#core/api/usage-ledger.ts";
 import type { Statement } from "#core/api/usage-statement.ts";
 import { slotKey } from "#core/close-hour.ts";
-import { creditSlots, isDead, isSendable, openSlots, parkDimension, sealLedger, type Credit } from "#core/ledger.ts";
+import { creditSlots, isDead, isSendable, openSlots, parkDimension, type Credit } from "#core/ledger.ts";
 import { decideOutcome, type PostAnswer, type Verdict } from "#core/outcome.ts";
 import { sharesOfIntent } from "#core/reconcile.ts";
 import { recordAnswer, toStatement } from "#core/statement.ts";
 import { parseHourKey } from "#core/time.ts";
 import { backoffDelayMs } from "#runtime/retry.ts";
-import { ConflictError, type Desk, type Versioned } from "./desk.ts";
+import { ConflictError, type Desk, trySwapLedger, type Versioned } from "./desk.ts";
 
 /** The Marketplace takes at most 25 items per batch. */
 const BATCH_MAX = 25;
@@ -133,8 +133,7 @@ async function settleSlots(desk: Desk, credits: readonly Credit[], parkings: rea
       creditSlots(found.value, credits),
     );
     if (next === found.value) return;
-    const written = await desk.books.writeLedger({ value: sealLedger(next), version: found.version });
-    if (written === "Conflict") continue;
+    if (!(await trySwapLedger(desk, { value: next, version: found.version }))) continue;
     for (const credit of credits) desk.memory.retries.delete(slotKey(credit));
     return;
   }

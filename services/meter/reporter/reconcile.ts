@@ -1,6 +1,6 @@
 import type { Ledger } from "#core/api/usage-ledger.ts";
 import type { Statement } from "#core/api/usage-statement.ts";
-import { baseUnitsOf, creditSlots, isDead, openSlots, sealLedger, type Slot } from "#core/ledger.ts";
+import { baseUnitsOf, creditSlots, isDead, openSlots, type Slot } from "#core/ledger.ts";
 import { toBaseUnits } from "#core/outcome.ts";
 import {
   type AzureDays,
@@ -13,7 +13,7 @@ import {
 } from "#core/reconcile.ts";
 import { recordReconciled } from "#core/statement.ts";
 import { HOUR_MS } from "#core/time.ts";
-import { ConflictError, type Desk, type UsageRow, type Versioned } from "./desk.ts";
+import { type Desk, swapLedger, type UsageRow, type Versioned } from "./desk.ts";
 
 /** After a rollback Azure's list is believed when two answers this far apart are equal. */
 const CONFIRMATION_MS = HOUR_MS;
@@ -103,8 +103,7 @@ async function takeSilence(
 
 async function writeIfChanged(desk: Desk, from: Versioned<Ledger>, next: Ledger): Promise<void> {
   if (JSON.stringify(next) === JSON.stringify(from.value)) return;
-  const written = await desk.books.writeLedger({ value: sealLedger(next), version: from.version });
-  if (written === "Conflict") throw new ConflictError("UsageLedger");
+  await swapLedger(desk, { value: next, version: from.version });
 }
 
 /** Receipts follow the money. A crash in between leaves a receipt open, never a wrong sum. */

@@ -1,9 +1,9 @@
 import type { PodUsage } from "#core/api/pod-usage.ts";
 import type { Ledger } from "#core/api/usage-ledger.ts";
 import { toPodView } from "#core/counted.ts";
-import { confirmDeleted, sealLedger, settlePod } from "#core/ledger.ts";
+import { confirmDeleted, settlePod } from "#core/ledger.ts";
 import { hourKey } from "#core/time.ts";
-import { ConflictError, type Desk, type Versioned } from "./desk.ts";
+import { type Desk, swapLedger, type Versioned } from "./desk.ts";
 
 /** Pods that one cycle looks at and settles; the rest wait for the next. */
 const SETTLED_PER_CYCLE = 200;
@@ -21,10 +21,8 @@ export async function settlePods(desk: Desk, ledger: Versioned<Ledger>, pods: re
   if (ended.length === 0 && confirmed.size === 0) return;
   const settled = ended.reduce((state, pod) => settlePod(state, toPodView(pod), desk.now()), ledger.value);
   const next = confirmed.size > 0 ? confirmDeleted(settled, confirmed) : settled;
-  if (JSON.stringify(next) !== JSON.stringify(ledger.value)) {
-    const written = await desk.books.writeLedger({ value: sealLedger(next), version: ledger.version });
-    if (written === "Conflict") throw new ConflictError("UsageLedger");
-  }
+  if (JSON.stringify(next) !== JSON.stringify(ledger.value))
+    await swapLedger(desk, { value: next, version: ledger.version });
   const tombstones = new Map(next.tombstones.map((entry) => [entry.uid, entry]));
   for (const pod of ended) {
     if (!tombstones.get(pod.metadata.name)?.totals) continue;
