@@ -83,9 +83,7 @@ export function toModelBody(
   return dropNulls({
     model: config.model,
     messages: [...instructions.map((content) => ({ role: "system", content })), ...messages],
-    tools: offers.length > 0 ? offers : null,
-    tool_choice: offers.length > 0 ? toChoice(request, options.isFirstTurn) : null,
-    parallel_tool_calls: offers.length > 0 && !request.parallel_tool_calls ? false : null,
+    ...(offers.length > 0 ? toToolFields(request, offers, options.isFirstTurn) : {}),
     temperature: request.temperature,
     top_p: request.top_p,
     presence_penalty: request.presence_penalty,
@@ -96,6 +94,18 @@ export function toModelBody(
     response_format: toResponseFormat(request),
     prompt_cache_key: request.prompt_cache_key,
   });
+}
+
+function toToolFields(
+  request: CreateRequest,
+  offers: readonly unknown[],
+  isFirstTurn: boolean,
+): Record<string, unknown> {
+  return {
+    tools: offers,
+    tool_choice: toChoice(request, isFirstTurn),
+    parallel_tool_calls: request.parallel_tool_calls ? null : false,
+  };
 }
 
 function toChoice(request: CreateRequest, isFirstTurn: boolean): unknown {

@@ -5,19 +5,19 @@ import { systemClock as clock } from "#runtime/clock.ts";
 import { ConfigError, parseConfig } from "#runtime/config.ts";
 import { openCounters, readBootId } from "#runtime/counters.ts";
 import { withHealth } from "#runtime/health.ts";
-import { createLogger } from "#runtime/log.ts";
+import { createLogger, type Logger } from "#runtime/log.ts";
 import { createMetrics } from "#runtime/metrics.ts";
 import { startServer } from "#runtime/server.ts";
 import { stopOnSignal } from "#runtime/shutdown.ts";
 import { createApp } from "./app.ts";
 import type { RunWorld } from "./active-run.ts";
-import { environmentSchema } from "./config.ts";
+import { type Environment, environmentSchema } from "./config.ts";
 import { COUNTED_DIMENSIONS, createFactCounter } from "./counting.ts";
 import { createLive } from "./live.ts";
 import { createToolServers } from "./mcp.ts";
 import { createRunMetrics } from "./metrics.ts";
 import { createModelClient } from "./model.ts";
-import { createRuns } from "./runs.ts";
+import { createRuns, type Runs } from "./runs.ts";
 import { openSqliteJournal } from "./store/sqlite.ts";
 import { startUpkeep } from "./upkeep.ts";
 
@@ -25,13 +25,45 @@ import { startUpkeep } from "./upkeep.ts";
 async function main(): Promise<void> {
   const env = parseConfig(environmentSchema, process.env, { subject: "the environment" });
   const log = createLogger({ component: "orchestrator", level: env.SUPERCARGO_LOG_LEVEL });
+  const agent = openAgent(env, log);
+  const { world, runs, metrics, counters, journal } = agent;
+  const stopPolling = world.live.start();
+  let isStopping = false;
+  const admin = await startServer({
+    port: env.SUPERCARGO_ADMIN_PORT,
+    clock,
+    handler: withHealth({
+      ready: () => (isStopping ? "draining" : (world.live.missing() ?? world.counter.problem())),
+      metrics: () => metrics.exposition(),
+    }),
+  });
+  const server = await startServer({ port: env.SUPERCARGO_PORT, clock, handler: createApp({ world, runs }) });
+  const stopUpkeep = startUpkeep({ world, runs });
+  log.info({ port: server.port, adminPort: admin.port }, "Started");
+
+  const stopRuns = (): Promise<void> => {
+    isStopping = true;
+    stopUpkeep();
+    return runs.drain(env.SUPERCARGO_DRAIN_SECONDS * 1000);
+  };
+  stopOnSignal(log, [
+    { name: "runs", stop: stopRuns },
+    { name: "server", stop: () => server.stop(2000) },
+    { name: "tools", stop: () => world.servers.close() },
+    { name: "model", stop: () => agent.closeModel() },
+    { name: "polling", stop: stopPolling },
+    { name: "journal", stop: () => journal.close() },
+    { name: "counters", stop: () => counters.close() },
+    { name: "admin", stop: () => admin.stop(0) },
+  ]);
+}
+
+/** Opens what the agent writes and reads, repairs the counters, and joins the adapters. */
+function openAgent(env: Environment, log: Logger) {
   mkdirSync(dirname(env.SUPERCARGO_JOURNAL_FILE), { recursive: true });
   const journal = openSqliteJournal(env.SUPERCARGO_JOURNAL_FILE);
-  const counters = openCounters({
-    file: env.SUPERCARGO_COUNTER_FILE,
-    dimensions: COUNTED_DIMENSIONS,
-    bootId: readBootId(),
-  });
+  const file = env.SUPERCARGO_COUNTER_FILE;
+  const counters = openCounters({ file, dimensions: COUNTED_DIMENSIONS, bootId: readBootId() });
   const counter = createFactCounter(counters, journal, log);
   const repaired = counter.count();
   if (repaired > 0) log.warn({ facts: repaired }, "Repaired counters from the journal");
@@ -45,69 +77,29 @@ async function main(): Promise<void> {
     log,
   });
   live.refresh();
-  const stopPolling = live.start();
-  const model = createModelClient({
-    gatewayUrl: () => live.config()?.gateway.url ?? "",
-    token: () => live.token(),
-    clock,
-    random: () => Math.random(),
-  });
-  const servers = createToolServers({ clock, log });
+  const gatewayUrl = (): string => live.config()?.gateway.url ?? "";
+  const model = createModelClient({ gatewayUrl, token: () => live.token(), clock, random: () => Math.random() });
   const metrics = createMetrics({ metered: counters });
-  let activeRuns = (): number => 0;
+  let runs: Runs | undefined;
   const world: RunWorld = {
     journal,
     counter,
     live,
-    servers,
+    servers: createToolServers({ clock, log }),
     ask: model.ask,
-    metrics: createRunMetrics(metrics.registry, () => activeRuns()),
+    metrics: createRunMetrics(metrics.registry, () => runs?.active ?? 0),
     clock,
     log,
     newId: (prefix) => `${prefix}_${randomBytes(24).toString("hex")}`,
     toolTimeoutMs: env.SUPERCARGO_TOOL_TIMEOUT_SECONDS * 1000,
   };
-  const runs = createRuns({
+  runs = createRuns({
     world,
     runsMax: env.SUPERCARGO_RUNS_MAX,
     retentionDays: env.SUPERCARGO_RETENTION_DAYS,
     owner: randomUUID(),
   });
-  activeRuns = () => runs.active;
-
-  let isStopping = false;
-  const admin = await startServer({
-    port: env.SUPERCARGO_ADMIN_PORT,
-    clock,
-    handler: withHealth({
-      ready: () => (isStopping ? "draining" : (live.missing() ?? counter.problem())),
-      metrics: () => metrics.exposition(),
-    }),
-  });
-  const server = await startServer({
-    port: env.SUPERCARGO_PORT,
-    clock,
-    handler: createApp({ world, runs }),
-  });
-  const stopUpkeep = startUpkeep({ world, runs });
-  log.info({ port: server.port, adminPort: admin.port }, "Started");
-  stopOnSignal(log, [
-    {
-      name: "runs",
-      stop: () => {
-        isStopping = true;
-        stopUpkeep();
-        return runs.drain(env.SUPERCARGO_DRAIN_SECONDS * 1000);
-      },
-    },
-    { name: "server", stop: () => server.stop(2000) },
-    { name: "tools", stop: () => servers.close() },
-    { name: "model", stop: () => model.close() },
-    { name: "polling", stop: stopPolling },
-    { name: "journal", stop: () => journal.close() },
-    { name: "counters", stop: () => counters.close() },
-    { name: "admin", stop: () => admin.stop(0) },
-  ]);
+  return { world, runs, metrics, counters, journal, closeModel: () => model.close() };
 }
 
 main().catch((error: unknown) => {

@@ -52,18 +52,17 @@ const callDeltaSchema = z.object({
   id: z.string().nullish(),
   function: z.object({ name: z.string().nullish(), arguments: z.string().nullish() }).nullish(),
 });
+const deltaSchema = z.object({
+  content: z.string().nullish(),
+  refusal: z.string().nullish(),
+  tool_calls: z.array(callDeltaSchema).nullish(),
+});
 const chunkSchema = z.object({
   error: z.object({ code: z.string().nullish(), message: z.string().nullish() }).nullish(),
   choices: z
     .array(
       z.object({
-        delta: z
-          .object({
-            content: z.string().nullish(),
-            refusal: z.string().nullish(),
-            tool_calls: z.array(callDeltaSchema).nullish(),
-          })
-          .nullish(),
+        delta: deltaSchema.nullish(),
         finish_reason: z.string().nullish(),
       }),
     )
@@ -86,27 +85,22 @@ export function createChatReader(listener: {
   const state = { text: "", usage: NO_USAGE, finish: "", calls: new Map<number, ModelToolCall>() };
   let rest = "";
 
-  const readFrame = (frame: string): void => {
-    const data = frame
-      .split("\n")
-      .filter((line) => line.startsWith("data:"))
-      .map((line) => line.slice(5).trimStart())
-      .join("\n");
-    if (data === "" || data === "[DONE]") return;
-    const chunk = parseChunk(data);
+  const hear = (delta: string | null | undefined, pass: (delta: string) => void): void => {
+    if (!delta) return;
+    state.text = bounded(state.text + delta, TEXT_MAX_CHARACTERS);
+    pass(delta);
+  };
+  const readDelta = (delta: z.output<typeof deltaSchema>): void => {
+    hear(delta.content, listener.onText);
+    hear(delta.refusal, listener.onRefusal);
+    for (const call of delta.tool_calls ?? [])
+      state.calls.set(call.index, extendCall(state.calls.get(call.index) ?? NO_CALL, call));
+  };
+  const readChunk = (chunk: z.output<typeof chunkSchema>): void => {
     if (chunk.usage) state.usage = toUsage(chunk.usage);
-    const choice = chunk.choices?.[0];
-    if (choice?.finish_reason) state.finish = choice.finish_reason;
-    const { content, refusal, tool_calls: calls } = choice?.delta ?? {};
-    for (const [delta, pass] of [
-      [content, listener.onText],
-      [refusal, listener.onRefusal],
-    ] as const) {
-      if (!delta) continue;
-      state.text = bounded(state.text + delta, TEXT_MAX_CHARACTERS);
-      pass(delta);
-    }
-    for (const call of calls ?? []) state.calls.set(call.index, extendCall(state.calls.get(call.index), call));
+    const [choice] = chunk.choices ?? [];
+    state.finish = choice?.finish_reason || state.finish;
+    if (choice?.delta) readDelta(choice.delta);
   };
 
   return {
@@ -115,7 +109,8 @@ export function createChatReader(listener: {
       for (let end = rest.indexOf("\n\n"); end !== -1; end = rest.indexOf("\n\n")) {
         const frame = rest.slice(0, end);
         rest = rest.slice(end + 2);
-        readFrame(frame);
+        const data = readData(frame);
+        if (data !== "" && data !== "[DONE]") readChunk(parseChunk(data));
       }
     },
     finish() {
@@ -142,11 +137,23 @@ function parseJson(data: string): unknown {
   }
 }
 
-function extendCall(before: ModelToolCall | undefined, delta: z.output<typeof callDeltaSchema>): ModelToolCall {
+/** The data of one frame; comments and other fields are skipped. */
+function readData(frame: string): string {
+  return frame
+    .split("\n")
+    .filter((line) => line.startsWith("data:"))
+    .map((line) => line.slice(5).trimStart())
+    .join("\n");
+}
+
+const NO_CALL: ModelToolCall = { id: "", name: "", arguments: "" };
+
+function extendCall(before: ModelToolCall, delta: z.output<typeof callDeltaSchema>): ModelToolCall {
+  const { name, arguments: args } = delta.function ?? {};
   return {
-    id: before?.id || (delta.id ?? ""),
-    name: bounded((before?.name ?? "") + (delta.function?.name ?? ""), 256),
-    arguments: bounded((before?.arguments ?? "") + (delta.function?.arguments ?? ""), ARGUMENTS_MAX_CHARACTERS),
+    id: before.id || (delta.id ?? ""),
+    name: bounded(before.name + (name ?? ""), 256),
+    arguments: bounded(before.arguments + (args ?? ""), ARGUMENTS_MAX_CHARACTERS),
   };
 }
 

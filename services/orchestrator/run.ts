@@ -134,14 +134,8 @@ function endRun(
 ): Record<string, unknown> {
   const { record, stream } = run;
   const nowMs = world.clock.now();
-  const end: RunEnd = {
-    status: outcome.status,
-    incompleteReason: outcome.status === "incomplete" ? outcome.reason : null,
-    error: outcome.status === "failed" ? { code: outcome.code, message: outcome.message } : null,
-    completedAtMs: nowMs,
-    expiresAtMs: nowMs + (record.request.store ? retentionDays * DAY_MS : UNSTORED_LIFE_MS),
-    countIn: outcome.status === "completed" ? world.counter.countIn : null,
-  };
+  const lifeMs = record.request.store ? retentionDays * DAY_MS : UNSTORED_LIFE_MS;
+  const end = toEnd(outcome, { nowMs, lifeMs, countIn: world.counter.countIn });
   const { usage } = world.journal.run(record.id) ?? record;
   const response = toResponse({ ...record, ...end, usage, output: run.output });
   if (outcome.status === "failed") stream.emit("error", { code: outcome.code, message: outcome.message, param: null });
@@ -157,4 +151,15 @@ function endRun(
   // No event type exists for cancelled: the stream ends, and GET tells.
   if (outcome.status !== "cancelled") stream.send(event);
   return response;
+}
+
+function toEnd(outcome: Outcome, at: { nowMs: number; lifeMs: number; countIn: string }): RunEnd {
+  return {
+    status: outcome.status,
+    incompleteReason: outcome.status === "incomplete" ? outcome.reason : null,
+    error: outcome.status === "failed" ? { code: outcome.code, message: outcome.message } : null,
+    completedAtMs: at.nowMs,
+    expiresAtMs: at.nowMs + at.lifeMs,
+    countIn: outcome.status === "completed" ? at.countIn : null,
+  };
 }

@@ -13,7 +13,7 @@ export interface RunHandle {
   readonly done: Promise<Record<string, unknown>>;
   subscribe(listener: (event: StreamEvent) => void): () => void;
   /** Ends the run at its next safe point; a started tool call is waited for. */
-  cancel(): void;
+  readonly cancel: () => void;
 }
 
 /** All runs of this process. */

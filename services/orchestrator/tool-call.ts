@@ -23,6 +23,11 @@ export interface CallContext {
   readonly toolbox: Toolbox;
 }
 
+export interface CallSurroundings {
+  readonly context: CallContext;
+  readonly world: RunWorld;
+}
+
 /**
  * Carries one call of the agent's own tools to its end: decide, write `started`, call, write the result. A call that is
  * found `started` was orphaned by a crash: it runs again only where the tool is safe to retry, with the same key.
@@ -30,12 +35,51 @@ export interface CallContext {
 export async function performCall(
   run: ActiveRun,
   call: CallRecord,
-  { context, world }: { readonly context: CallContext; readonly world: RunWorld },
+  { context, world }: CallSurroundings,
 ): Promise<CallVerdict> {
-  const found = context.toolbox.find(call.name);
-  const tool = found && isAgentTool(found) ? found : undefined;
+  const tool = findAgentTool(context.toolbox, call.name);
   const args = readArguments(call.arguments, tool?.inputSchema);
   const decision = decideCall(run, call, { tool, problem: args.problem, context, world });
+  const report = auditor(run, call, { context, world, decision, args: args.value });
+  const end = beginItem(run, call, world);
+
+  if (decision.effect === "Call" && tool && !mustNotRepeat(call, tool)) {
+    if (call.state !== "started") start(run, call, world);
+    report("Started");
+    const [item, state] = toItemOutcome(await callTool(run, call, { tool, value: args.value, world }));
+    end(item, state);
+    report(AUDIT_OUTCOMES[state]);
+    return "Continue";
+  }
+  if (decision.effect === "Refuse" && call.state !== "started") {
+    report("Refused");
+    const isBudget = decision.code === "budget_exhausted";
+    end(toRefusedItem(decision, isBudget ? "incomplete" : "failed"), "failed");
+    return isBudget ? "BudgetExhausted" : "Continue";
+  }
+  report("Unknown");
+  end(toUnknownItem("The outcome of this call was lost"), "unknown");
+  return "Continue";
+}
+
+function findAgentTool(toolbox: Toolbox, name: string): AgentTool | undefined {
+  const found = toolbox.find(name);
+  return found && isAgentTool(found) ? found : undefined;
+}
+
+const AUDIT_OUTCOMES = { done: "Done", failed: "Failed", unknown: "Unknown" } as const;
+
+/** An orphaned call, whose effect may have happened, of a tool that is not safe to retry. */
+function mustNotRepeat(call: CallRecord, tool: AgentTool): boolean {
+  return call.state === "started" && !tool.safeToRetry;
+}
+
+/** Shows the call in the stream; the returned function writes its end into the journal, then shows that. */
+function beginItem(
+  run: ActiveRun,
+  call: CallRecord,
+  world: RunWorld,
+): (outcome: ItemOutcome, state: CallEnd["state"]) => void {
   const place = { stream: run.stream, outputIndex: run.output.length };
   const item: McpCallItem = {
     id: call.itemId,
@@ -48,36 +92,14 @@ export async function performCall(
     status: "in_progress",
     approval_request_id: null,
   };
-  const report = auditor(run, call, { context, world, decision, args: args.value });
   beginMcpCall(place, item);
-  const end = ({ text: result, ...outcome }: ItemOutcome, state: CallEnd["state"]): void => {
-    const done: McpCallItem = { ...item, ...outcome };
+  return ({ text: result, ...outcome }, state) => {
+    const done = { ...item, ...outcome };
     const event = endMcpCall(place, done);
     world.journal.endCall(run.record, call, { state, result, event });
     run.output.push(done);
     run.stream.send(event);
   };
-
-  if (decision.effect === "Refuse" && call.state !== "started") {
-    report("Refused");
-    const budget = decision.code === "budget_exhausted";
-    end(toRefusedItem(decision, budget ? "incomplete" : "failed"), "failed");
-    return budget ? "BudgetExhausted" : "Continue";
-  }
-  const mayCall = decision.effect === "Call" && tool !== undefined;
-  if (!mayCall || (call.state === "started" && !tool.safeToRetry)) {
-    report("Unknown");
-    end(toUnknownItem("The outcome of this call was lost"), "unknown");
-    return "Continue";
-  }
-  if (call.state !== "started") {
-    start(run, call, world);
-    report("Started");
-  }
-  const outcome = await callTool(run, call, { tool, value: args.value, world });
-  end(...toItemOutcome(outcome));
-  report(outcome.kind === "Done" ? "Done" : outcome.kind === "Unknown" ? "Unknown" : "Failed");
-  return "Continue";
 }
 
 interface DecideOptions {

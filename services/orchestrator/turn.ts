@@ -70,21 +70,17 @@ function planCalls(calls: readonly ModelToolCall[], { number, turns, toolbox, ne
     const isFresh = /^[\x21-\x7e]{1,200}$/.test(call.id) && !used.has(call.id);
     const callId = isFresh ? call.id : newId("call");
     used.add(callId);
-    const found = toolbox.find(call.name);
-    const tool = found && isAgentTool(found) ? found : undefined;
-    const kind = found && !tool ? "Client" : "Tool";
-    return {
-      turn: number,
-      position,
-      callId,
-      itemId: newId(kind === "Client" ? "fc" : "mcp"),
-      kind,
-      name: call.name,
-      server: tool?.rule.server ?? "",
-      tool: tool?.rule.name ?? "",
-      arguments: call.arguments,
-      state: "planned",
-      result: null,
-    };
+    const place = placeOf(toolbox, call.name);
+    const itemId = newId(place.kind === "Client" ? "fc" : "mcp");
+    const { name, arguments: args } = call;
+    return { turn: number, position, callId, itemId, ...place, name, arguments: args, state: "planned", result: null };
   });
+}
+
+/** Whose call it is; an invented name is ours to refuse. */
+function placeOf(toolbox: Toolbox, name: string): Pick<CallRecord, "kind" | "server" | "tool"> {
+  const found = toolbox.find(name);
+  if (!found) return { kind: "Tool", server: "", tool: "" };
+  if (!isAgentTool(found)) return { kind: "Client", server: "", tool: "" };
+  return { kind: "Tool", server: found.rule.server, tool: found.rule.name };
 }

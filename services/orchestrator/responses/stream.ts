@@ -20,7 +20,7 @@ export interface RunStream {
   /** Numbers and sends. */
   emit(type: string, fields: Readonly<Record<string, unknown>>): void;
   /** Returns how to stop listening. */
-  subscribe(listener: (event: StreamEvent) => void): () => void;
+  readonly subscribe: (listener: (event: StreamEvent) => void) => () => void;
 }
 
 /** Starts at `firstSequence`: after a crash the numbers go on after the last stored one. */

@@ -1,0 +1,91 @@
+import { addUsage } from "../responses/items.ts";
+import type { Database } from "./database.ts";
+import type { CallRecord, Journal } from "./journal.ts";
+import { toCall, toTurn, toUsage } from "./rows.ts";
+import { fence, insertEvents, insertFact } from "./writes.ts";
+
+type CallMethods = Pick<Journal, "turns" | "appendTurn" | "startCall" | "endCall">;
+
+/** Turns of the model and the calls that it planned. */
+export function callMethods(db: Database): CallMethods {
+  return {
+    turns(id) {
+      const calls = db.all("SELECT * FROM call WHERE run_id = ? ORDER BY turn, position", id).map(toCall);
+      return db
+        .all("SELECT * FROM turn WHERE run_id = ? ORDER BY number", id)
+        .map(toTurn)
+        .map((turn) => ({ ...turn, calls: calls.filter((call) => call.turn === turn.number) }));
+    },
+    appendTurn: (ref, turn, events) =>
+      db.transaction(() => {
+        fence(db, ref);
+        const usage = toUsage(db.get("SELECT usage FROM run WHERE id = ?", ref.id));
+        db.run(
+          "INSERT INTO turn (run_id, number, text, finish, usage) VALUES (?, ?, ?, ?, ?)",
+          ref.id,
+          turn.number,
+          turn.text,
+          turn.finish,
+          JSON.stringify(turn.usage),
+        );
+        for (const call of turn.calls) insertCall(db, ref.id, call);
+        db.run("UPDATE run SET usage = ? WHERE id = ?", JSON.stringify(addUsage(usage, turn.usage)), ref.id);
+        insertEvents(db, ref.id, events);
+      }),
+    startCall: (ref, call, start) =>
+      db.transaction(() => {
+        fence(db, ref);
+        db.run(
+          `UPDATE call SET state = 'started', key = ?, started_at_ms = ? WHERE run_id = ? AND turn = ? AND position = ?`,
+          start.key,
+          start.startedAtMs,
+          ref.id,
+          call.turn,
+          call.position,
+        );
+        const { server, tool } = toCall(
+          db.get("SELECT * FROM call WHERE run_id = ? AND turn = ? AND position = ?", ref.id, call.turn, call.position),
+        );
+        insertFact(db, {
+          runId: ref.id,
+          countIn: start.countIn,
+          dimension: "tool_action",
+          server,
+          tool,
+          atMs: start.startedAtMs,
+        });
+      }),
+    endCall: (ref, call, end) =>
+      db.transaction(() => {
+        fence(db, ref);
+        db.run(
+          "UPDATE call SET state = ?, result = ? WHERE run_id = ? AND turn = ? AND position = ?",
+          end.state,
+          end.result,
+          ref.id,
+          call.turn,
+          call.position,
+        );
+        insertEvents(db, ref.id, [end.event]);
+      }),
+  };
+}
+
+function insertCall(db: Database, runId: string, call: CallRecord): void {
+  db.run(
+    `INSERT INTO call (run_id, turn, position, call_id, item_id, kind, name, server, tool, arguments, state, result)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    runId,
+    call.turn,
+    call.position,
+    call.callId,
+    call.itemId,
+    call.kind,
+    call.name,
+    call.server,
+    call.tool,
+    call.arguments,
+    call.state,
+    call.result,
+  );
+}
