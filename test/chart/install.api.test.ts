@@ -7,7 +7,6 @@ import { type LightCluster, startLightCluster } from "../cluster/local/light.ts"
 import { CHART, chartFlags, helm, type HelmMajor, helmTemplate, MAJORS, NAMESPACE, PROFILES, RELEASE } from "./helm.ts";
 
 const KINDS = ["agentdeployments", "approvals", "podusages", "usageledgers", "usagestatements"];
-const CRDS = KINDS.map((kind) => `customresourcedefinition.apiextensions.k8s.io/${kind}.supercargo.dev`);
 
 let cluster: LightCluster;
 let kubectl: Kubectl;
@@ -37,9 +36,24 @@ async function uninstall(major: HelmMajor): Promise<CommandResult> {
   return helm(major, ["uninstall", RELEASE, "--namespace", NAMESPACE], { kubeconfig: cluster.kubeconfig });
 }
 
-async function crds(): Promise<string[]> {
-  const names = await kubectl.run(["get", "crds", "-o", "name"]);
-  return names.split("\n").filter((name) => name.endsWith(".supercargo.dev"));
+/** Size of the newest release's Secret, which etcd refuses near 1 MiB. */
+async function releaseBytes(): Promise<number> {
+  const path = ["-o", "jsonpath={.items[-1].data.release}"];
+  return (await kubectl.run(["-n", NAMESPACE, "get", "secrets", "-l", "owner=helm", ...path])).length;
+}
+
+const listSchema = z.object({
+  items: z.array(
+    z.object({ metadata: z.object({ name: z.string(), uid: z.string(), deletionTimestamp: z.string().optional() }) }),
+  ),
+});
+
+/** Name and UID of each definition; one that is being deleted counts as gone. */
+async function definitions(): Promise<readonly string[]> {
+  const { items } = listSchema.parse(await kubectl.json(["get", "crds"]));
+  return items
+    .filter(({ metadata }) => metadata.name.endsWith(".supercargo.dev") && metadata.deletionTimestamp === undefined)
+    .map(({ metadata }) => `${metadata.name} ${metadata.uid}`);
 }
 
 describe("the API server", () => {
@@ -69,7 +83,8 @@ describe.each(MAJORS)("Helm %i", (major) => {
     expect(installed.stdout).toContain(
       "Mode: plain. Usage is counted and shown, nothing is posted, nothing is billed.",
     );
-    expect(await crds()).toEqual(CRDS);
+    expect((await definitions()).map((one) => one.split(".")[0])).toEqual(KINDS);
+    expect(await releaseBytes()).toBeLessThan(500_000);
 
     const upgraded = await release(major, ["upgrade"], "marketplace");
     expect(upgraded.stdout).toContain("Mode: Marketplace. Plan business, billed to\n  /subscriptions/12345678-");
@@ -106,9 +121,11 @@ describe.each(MAJORS)("Helm %i", (major) => {
 
   it("uninstalls, keeps definitions and agents, and installs again over them", async () => {
     await kubectl.apply(agent("kept"), "default");
+    const before = await definitions();
+    expect(before).toHaveLength(KINDS.length);
     const removed = await uninstall(major);
     expect(removed.stdout).toContain("kept due to the resource policy");
-    expect(await crds()).toEqual(CRDS);
+    expect(await definitions()).toEqual(before);
     expect(await kubectl.run(["-n", "default", "get", "agd", "-o", "name"])).toContain(
       "agentdeployment.supercargo.dev/kept",
     );
