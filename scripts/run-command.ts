@@ -44,7 +44,8 @@ export function tryCommand(command: readonly string[], options: CommandOptions =
         options.inherit ? "inherit" : "pipe",
         options.inherit ? "inherit" : "pipe",
       ],
-      timeout: options.timeoutMs ?? 600_000,
+      // Not spawn's own timeout, whose timer stays for its whole time when the program is missing.
+      signal: AbortSignal.timeout(options.timeoutMs ?? 600_000),
     });
     let stdout = "";
     let stderr = "";

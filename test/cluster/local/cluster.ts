@@ -3,7 +3,7 @@ import { runCommand, tryCommand } from "../../../scripts/run-command.ts";
 import { cacheFolder } from "../../../scripts/tools/folders.ts";
 import { ensureKubectl } from "../../../scripts/tools/helm-and-kubectl.ts";
 import { announced } from "../../../scripts/tools/progress.ts";
-import { importImage } from "./containerd.ts";
+import { hasImage, importImage } from "./containerd.ts";
 import { kubeconfigPath } from "./layout.ts";
 import { clusterStatus, startCluster, stopCluster } from "./single-node.ts";
 
@@ -13,6 +13,8 @@ const KIND_NAME = "supercargo";
 export interface Cluster {
   readonly kind: "given" | "kind" | "local";
   readonly kubeconfig: string;
+  /** Whether its nodes have that image already; false where that cannot be asked. */
+  hasImage(reference: string): Promise<boolean>;
   /** Makes the image of a docker-archive tar known to the cluster's nodes. */
   loadImage(archive: string): Promise<void>;
 }
@@ -29,7 +31,7 @@ export async function openCluster(): Promise<Cluster> {
   // The path that `up` prints: still ours to start.
   if (given !== undefined && given !== "" && resolve(given) !== kubeconfigPath()) return openGiven(given);
   if (await hasKind()) return openKind();
-  return { kind: "local", kubeconfig: await startCluster(), loadImage: importImage };
+  return { kind: "local", kubeconfig: await startCluster(), hasImage, loadImage: importImage };
 }
 
 async function openGiven(kubeconfig: string): Promise<Cluster> {
@@ -46,6 +48,7 @@ async function openGiven(kubeconfig: string): Promise<Cluster> {
   return {
     kind: "given",
     kubeconfig,
+    hasImage: unknownImage,
     loadImage: kindName === undefined ? refuse : (archive) => loadIntoKind(archive, kindName),
   };
 }
@@ -76,7 +79,12 @@ async function openKind(): Promise<Cluster> {
   await announced("kind cluster supercargo", () =>
     runCommand([...command, "--name", KIND_NAME, "--kubeconfig", kubeconfig]),
   );
-  return { kind: "kind", kubeconfig, loadImage: (archive) => loadIntoKind(archive, KIND_NAME) };
+  return { kind: "kind", kubeconfig, hasImage: unknownImage, loadImage: (archive) => loadIntoKind(archive, KIND_NAME) };
+}
+
+/** kind itself skips what its nodes have. */
+function unknownImage(): Promise<boolean> {
+  return Promise.resolve(false);
 }
 
 async function loadIntoKind(archive: string, name: string): Promise<void> {

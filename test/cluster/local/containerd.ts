@@ -30,6 +30,22 @@ export async function importImage(archive: string): Promise<void> {
   await runCommand(["ctr", "-a", SOCKET, "-n", "k8s.io", "images", "import", archive]);
 }
 
+/** Whether pods find an image of that name. */
+export async function hasImage(reference: string): Promise<boolean> {
+  const images = await runCommand([
+    "ctr",
+    "-a",
+    SOCKET,
+    "-n",
+    "k8s.io",
+    "images",
+    "list",
+    "--quiet",
+    `name==${reference}`,
+  ]);
+  return images.stdout.trim() === reference;
+}
+
 function ctr(args: readonly string[]): ReturnType<typeof tryCommand> {
   return tryCommand(["ctr", "-a", SOCKET, "--connect-timeout", "2s", ...args]);
 }
