@@ -6,6 +6,7 @@ import {
   SdkHttpError,
   UnauthorizedError,
 } from "@modelcontextprotocol/client";
+import { wasNotSent } from "./not-sent.ts";
 import type { McpCallError } from "./responses/items.ts";
 
 /** What the model reads of one result; the rest is cut and said to be cut. */
@@ -46,15 +47,6 @@ export function cutText(text: string): string {
   return `${kept}\n[truncated: the first ${Buffer.byteLength(kept)} of ${bytes} bytes are shown]`;
 }
 
-const NOT_SENT = new Set([
-  "ECONNREFUSED",
-  "ENOTFOUND",
-  "EAI_AGAIN",
-  "EHOSTUNREACH",
-  "ENETUNREACH",
-  "UND_ERR_CONNECT_TIMEOUT",
-]);
-
 /** What a thrown error says about the effect of the call. When in doubt: Unknown. */
 export function classifyFailure(error: unknown): Exclude<ToolOutcome, { kind: "Done" }> {
   if (error instanceof ProtocolError) {
@@ -67,7 +59,7 @@ export function classifyFailure(error: unknown): Exclude<ToolOutcome, { kind: "D
     const text = "The tool asks for further input, which is not supported in this version";
     return { kind: "Failed", text, error: toExecutionError(text) };
   }
-  if (NOT_SENT.has(causeCode(error))) {
+  if (wasNotSent(error)) {
     const text = "The tool server cannot be reached";
     return { kind: "NotExecuted", text, error: { type: "http_error", code: 503, message: text }, sessionLost: false };
   }
@@ -81,14 +73,6 @@ function classifyStatus(status: number): Exclude<ToolOutcome, { kind: "Done" }> 
   const error: McpCallError = { type: "http_error", code: status, message: text };
   if (status >= 400 && status < 500) return { kind: "NotExecuted", text, error, sessionLost: status === 404 };
   return { kind: "Unknown", text, error };
-}
-
-/** The code of the deepest cause that has one: fetch wraps what the socket said. */
-function causeCode(error: unknown): string {
-  let code = "";
-  for (let depth = 0, at: unknown = error; depth < 6 && at instanceof Error; depth += 1, at = at.cause)
-    if ("code" in at && typeof at.code === "string") code = at.code;
-  return code;
 }
 
 function toJson(value: unknown): string {

@@ -5,6 +5,7 @@ import { isErrorCode, toErrorBody } from "#core/errors.ts";
 import { ACTING_FOR_HEADER } from "#core/pod-paths.ts";
 import type { Clock } from "#runtime/clock.ts";
 import { retry } from "#runtime/retry.ts";
+import { wasNotSent } from "./not-sent.ts";
 import { createChatReader, type ModelAnswer, ModelError } from "./model-stream.ts";
 
 /** Time for one answer of the model, from the first byte out to the last byte in. */
@@ -98,7 +99,10 @@ async function send(call: ModelCall, { options, dispatcher, token, signal }: Sen
     });
   } catch (error) {
     if (signal.aborted) throw error;
-    throw new ModelError("upstream_error", "The gateway cannot be reached", true, { cause: error });
+    // Asked again only if nothing left: a request that did may have cost tokens.
+    const again = wasNotSent(error);
+    const message = again ? "The gateway cannot be reached" : "The connection to the gateway broke";
+    throw new ModelError("upstream_error", message, again, { cause: error });
   }
 }
 
