@@ -49,15 +49,6 @@ export function createEventSplitter(): EventSplitter {
   };
 }
 
-/** The bounds [start, end) of each event in a block of whole events, each with its closing empty line. */
-export function* eventBounds(block: Buffer): Generator<{ readonly start: number; readonly end: number }> {
-  for (let start = 0; start < block.length;) {
-    const end = endOfEvent(block, start);
-    yield { start, end };
-    start = end;
-  }
-}
-
 /** The bounds of the event around the byte at `at`. */
 export function eventAround(block: Buffer, at: number): { readonly start: number; readonly end: number } {
   return { start: endOfLastEvent(block.subarray(0, at)), end: endOfEvent(block, at) };

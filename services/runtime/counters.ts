@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
+import { closeSync, constants, openSync, readFileSync, readSync, writeSync } from "node:fs";
 import { COUNTER_SLOT_BYTES, type CounterRecord, decodeCounterFile, encodeCounterSlot } from "#core/counter-record.ts";
 import { EPOCH_METRIC, USAGE_METRIC } from "#core/usage.ts";
 
@@ -34,14 +34,16 @@ export interface Counters {
 
 /** Opens or creates the counter file. Page cache survives a process crash, so nothing is fsynced (docs/metering.md). */
 export function openCounters(options: CounterOptions): Counters {
-  let record = restore(options);
-  const fd = openSync(options.file, "a");
-  closeSync(fd);
-  const handle = openSync(options.file, "r+");
+  // Read and write, created if absent, never truncated.
+  const handle = openSync(options.file, constants.O_RDWR | constants.O_CREAT, 0o644);
+  let record = restore(readRecord(handle), options);
 
   const store = (next: CounterRecord): void => {
     const slot = encodeCounterSlot(next);
-    writeSync(handle, slot, 0, slot.length, (next.sequence % 2) * COUNTER_SLOT_BYTES);
+    const written = writeSync(handle, slot, 0, slot.length, (next.sequence % 2) * COUNTER_SLOT_BYTES);
+    // A full disk may take a part. The other slot still holds the state before, and the next write goes to this one again.
+    if (written !== slot.length)
+      throw new Error(`Cannot store counters as ${slot.length} bytes must be written: current size is ${written}`);
     record = next;
   };
   store({ ...record, sequence: record.sequence + 1 });
@@ -83,13 +85,20 @@ export function readBootId(): string {
   }
 }
 
+/** What the record and every reader of it can hold: 18 digits. */
+const TOTAL_MAX = 999_999_999_999_999_999n;
+const DIMENSION = /^[a-z][a-z0-9_]{0,62}$/;
+
 function add(total: string | undefined, dimension: string, amount: bigint): string {
   if (amount < 0n) throw new Error(`Cannot count usage as ${dimension} must be >= 0: current value is ${amount}`);
-  return (BigInt(total ?? "0") + amount).toString();
+  if (total === undefined && !DIMENSION.test(dimension))
+    throw new Error(`Cannot count usage as a dimension must match ${DIMENSION.source}: current value is ${dimension}`);
+  const sum = BigInt(total ?? "0") + amount;
+  if (sum > TOTAL_MAX) throw new Error(`Cannot count usage as ${dimension} must be at most ${TOTAL_MAX}`);
+  return sum.toString();
 }
 
-function restore(options: CounterOptions): CounterRecord {
-  const stored = readRecord(options.file);
+function restore(stored: CounterRecord | undefined, options: CounterOptions): CounterRecord {
   const zeros = Object.fromEntries(options.dimensions.map((dimension) => [dimension, "0"]));
   if (stored?.bootId === options.bootId) return { ...stored, totals: { ...zeros, ...stored.totals } };
   return {
@@ -105,13 +114,10 @@ function restore(options: CounterOptions): CounterRecord {
   };
 }
 
-function readRecord(file: string): CounterRecord | undefined {
-  try {
-    return decodeCounterFile(readFileSync(file));
-  } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
-    throw error;
-  }
+function readRecord(handle: number): CounterRecord | undefined {
+  const bytes = Buffer.alloc(2 * COUNTER_SLOT_BYTES);
+  const size = readSync(handle, bytes, 0, bytes.length, 0);
+  return decodeCounterFile(bytes.subarray(0, size));
 }
 
 function renderExposition(record: CounterRecord): string {

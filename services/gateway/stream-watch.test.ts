@@ -1,0 +1,110 @@
+import { describe, expect, it } from "vitest";
+import { createStreamWatch, type StreamWatch, type StreamWatchOptions } from "./stream-watch.ts";
+
+const chunk = (delta: object, extra: object = {}): string =>
+  `data: ${JSON.stringify({ choices: [{ index: 0, delta, finish_reason: null }], ...extra })}\n\n`;
+const usage = { prompt_tokens: 9, completion_tokens: 4, prompt_tokens_details: { cached_tokens: 2 } };
+const usageChunk = `data: ${JSON.stringify({ choices: [], usage })}\n\n`;
+const done = "data: [DONE]\n\n";
+
+function watchOf(blocks: readonly string[], options: StreamWatchOptions = { dropsUsageChunk: true, deltas: "chat" }) {
+  const watch: StreamWatch = createStreamWatch(options);
+  return { watch, passed: blocks.map((block) => watch.observe(Buffer.from(block)).toString()).join("") };
+}
+
+describe("createStreamWatch() on chat", () => {
+  it("drops the injected usage chunk, keeps all other bytes, and has its numbers", () => {
+    const { watch, passed } = watchOf([chunk({ content: "Hi" }, { usage: null }), usageChunk + done]);
+    expect(passed).toBe(chunk({ content: "Hi" }, { usage: null }) + done);
+    expect(watch.usage()).toEqual({ inputTokens: 9, cachedInputTokens: 2, outputTokens: 4 });
+    expect(watch.isComplete()).toBe(true);
+  });
+
+  it("keeps the usage chunk that the client asked for", () => {
+    const { passed } = watchOf([usageChunk, done], { dropsUsageChunk: false, deltas: "chat" });
+    expect(passed).toBe(usageChunk + done);
+  });
+
+  it("keeps Azure's frames with empty choices", () => {
+    const annotation = `data: {"choices":[],"prompt_filter_results":[{"prompt_index":0}],"usage":null}\n\n`;
+    expect(watchOf([annotation, usageChunk, done]).passed).toBe(annotation + done);
+  });
+
+  it("keeps usage that stands beside a choice", () => {
+    const last = chunk({}, { usage });
+    const { watch, passed } = watchOf([last, done]);
+    expect(passed).toBe(last + done);
+    expect(watch.usage()?.inputTokens).toBe(9);
+  });
+
+  it("is not fooled by an answer that quotes the protocol", () => {
+    const quoting = chunk({
+      content: 'data: [DONE]\n\n{"choices":[],"usage":{"prompt_tokens":1}} "response.completed"',
+    });
+    const { watch, passed } = watchOf([quoting]);
+    expect(passed).toBe(quoting);
+    expect(watch.isComplete()).toBe(false);
+    expect(watch.usage()).toBeUndefined();
+  });
+
+  it("reads JSON with spaces", () => {
+    const { watch, passed } = watchOf([
+      `data: {"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 1}}\n\n`,
+      done,
+    ]);
+    expect(passed).toBe(done);
+    expect(watch.usage()).toEqual({ inputTokens: 3, cachedInputTokens: 0, outputTokens: 1 });
+  });
+
+  it("adds up the bytes of text and arguments, as a cut stream is counted", () => {
+    const { watch } = watchOf([
+      chunk({ role: "assistant", content: "" }),
+      chunk({ content: "12345678" }) + chunk({ content: "é" }),
+      chunk({ tool_calls: [{ index: 0, function: { name: "f", arguments: '{"a":1}' } }] }),
+    ]);
+    // The quotes inside the arguments are escaped on the wire: two bytes more.
+    expect(watch.deltaBytes()).toBe(8 + 2 + 9);
+  });
+
+  it("tells the finish reason", () => {
+    const { watch } = watchOf([`data: {"choices":[{"delta":{},"finish_reason":"length"}]}\n\n`]);
+    expect(watch.finishReason()).toBe("length");
+  });
+});
+
+describe("createStreamWatch() on responses", () => {
+  const event = (type: string, rest: object): string =>
+    `event: ${type}\ndata: ${JSON.stringify({ type, ...rest })}\n\n`;
+  const responses = { dropsUsageChunk: false, deltas: "responses" as const };
+
+  it.each(["completed", "incomplete", "failed"])("ends with response.%s and takes its usage", (end) => {
+    const response = {
+      id: "r",
+      usage: { input_tokens: 7, output_tokens: 5, input_tokens_details: { cached_tokens: 1 } },
+    };
+    const { watch } = watchOf([event(`response.${end}`, { response })], responses);
+    expect(watch.isComplete()).toBe(true);
+    expect(watch.usage()).toEqual({ inputTokens: 7, cachedInputTokens: 1, outputTokens: 5 });
+    expect(watch.finishReason()).toBe(end);
+  });
+
+  it("counts deltas alone, not their repetition when done", () => {
+    const { watch } = watchOf(
+      [
+        event("response.output_text.delta", { delta: "12345678" }),
+        event("response.output_text.done", { text: "12345678" }),
+        event("response.function_call_arguments.done", { arguments: "{}" }),
+      ],
+      responses,
+    );
+    expect(watch.deltaBytes()).toBe(8);
+    expect(watch.isComplete()).toBe(false);
+  });
+
+  it("reads usage that an event carries in several chunks' worth of other events", () => {
+    const block =
+      event("response.created", { response: { id: "r", usage: null } }) +
+      event("response.completed", { response: { id: "r", usage: { input_tokens: 1, output_tokens: 2 } } });
+    expect(watchOf([block], responses).watch.usage()).toMatchObject({ inputTokens: 1, outputTokens: 2 });
+  });
+});
