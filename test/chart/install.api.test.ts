@@ -263,6 +263,51 @@ describe("a pod's token", () => {
   }
 });
 
+describe("an Approval", () => {
+  const digest = "0".repeat(64);
+  const decide = (decidedBy: string): Promise<CommandResult> => {
+    const decision = { verdict: "Approve", decidedBy, decidedAt: "2026-01-01T00:00:00Z", digest };
+    const patch = ["patch", "approval", "a", "--type=merge", "-p", JSON.stringify({ spec: { decision } })];
+    return as(undefined, [...patch, "--as", "ann@example.com"]);
+  };
+
+  beforeAll(async () => {
+    const request = {
+      agentDeployment: "a",
+      agentGeneration: "1",
+      runId: "r",
+      callId: "c",
+      server: "s",
+      tool: "t",
+      arguments: "{}",
+      digest,
+      rule: "r",
+      actingFor: "u",
+      reason: "",
+      expiresAt: "2026-01-01T00:00:00Z",
+    };
+    const approval = {
+      apiVersion: "supercargo.dev/v1alpha1",
+      kind: "Approval",
+      metadata: { name: "a" },
+      spec: { request },
+    };
+    await kubectl.apply(JSON.stringify(approval), "agents");
+    await as(undefined, ["create", "rolebinding", "ann", "--clusterrole=supercargo-approve", "--user=ann@example.com"]);
+  });
+
+  it("is decided in one's own name only", async () => {
+    expect((await decide("bob@example.com")).stderr).toContain(
+      "Cannot decide Approval a as spec.decision.decidedBy must be ann@example.com: current value is bob@example.com",
+    );
+    expect((await decide("ann@example.com")).stdout).toContain("approval.supercargo.dev/a patched");
+  });
+
+  it("may still be labelled by others once it is decided", async () => {
+    expect((await as(undefined, ["label", "approval", "a", "seen=yes"])).code).toBe(0);
+  });
+});
+
 function account(component: string): string {
   return `system:serviceaccount:${NAMESPACE}:${RELEASE}-${component}`;
 }
