@@ -39,7 +39,7 @@ const podTemplateSchema = z.looseObject({
 export type PodTemplate = z.output<typeof podTemplateSchema>;
 
 /** The pod template of a workload; nothing for any other kind. */
-export function podTemplateOf(manifest: Manifest): PodTemplate | undefined {
+function podTemplateOf(manifest: Manifest): PodTemplate | undefined {
   const workload = z.looseObject({ spec: z.looseObject({ template: podTemplateSchema }) }).safeParse(manifest);
   return workload.success ? workload.data.spec.template : undefined;
 }
