@@ -6,8 +6,9 @@ import { collectConversation } from "./conversation.ts";
 import { checkNewRun } from "./entitle.ts";
 import { toMessages } from "./responses/messages.ts";
 import { type CreateRequest, parseCreateRequest } from "./responses/request.ts";
+import type { OutputItem } from "./responses/items.ts";
 import { toResponse } from "./responses/response.ts";
-import { startEventStream } from "./responses/sse.ts";
+import { type EventWriter, startEventStream } from "./responses/sse.ts";
 import { createRunStream, replayItem } from "./responses/stream.ts";
 import type { RunRecord } from "./store/journal.ts";
 
@@ -46,15 +47,15 @@ export async function createResponse(context: AppContext, options: AppOptions): 
     context.body = await handle.done;
     return;
   }
-  const events: { write: ReturnType<typeof startEventStream> | undefined } = { write: undefined };
+  let writer: EventWriter | undefined;
   const handle = runs.start(run, (event) => {
     // Only now: what is refused before the run begins gets its own status.
-    events.write ??= startStream(context, options);
-    events.write.write(event);
+    writer ??= startStream(context, options);
+    writer.write(event);
   });
   endWithClient(context, prepared, handle.cancel);
-  await handle.done.catch((error: unknown) => events.write?.write(toErrorEvent(error)));
-  events.write?.end();
+  await handle.done.catch(() => undefined);
+  writer?.end();
 }
 
 /** GET /v1/responses/{id}: the response object as it is now. */
@@ -128,34 +129,31 @@ async function repeat(context: AppContext, { earlier, prepared, options }: Repea
     throw new Refusal("conflict", "Cannot create the response as its Idempotency-Key was used with another body");
   const { world, runs } = options;
   const writer = prepared.request.stream ? startStream(context, options) : undefined;
+  // A run that a crash left is taken over now, not at the next look.
+  if (earlier.status === "in_progress" && !runs.find(earlier.id)) runs.recover();
   await runs.find(earlier.id)?.done.catch(() => undefined);
   const record = world.journal.run(earlier.id) ?? earlier;
   const output = world.journal.output(earlier.id);
-  const response = toStored(record, output);
-  if (!writer) {
-    context.body = response;
-    return;
-  }
+  if (writer) replay(record, output, writer);
+  else context.body = toStored(record, output);
+}
+
+/** An ended run as a stream from the beginning. */
+function replay(record: RunRecord, output: readonly OutputItem[], writer: EventWriter): void {
   const stream = createRunStream(0);
   stream.subscribe((event) => writer.write(event));
-  const begun = toResponse({
-    ...record,
-    status: "in_progress",
-    incompleteReason: null,
-    error: null,
-    output: [],
-    usage: null,
-  });
+  const nothing = { incompleteReason: null, error: null, output: [], usage: null };
+  const begun = toResponse({ ...record, ...nothing, status: "in_progress" });
   stream.emit("response.created", { response: begun });
   stream.emit("response.in_progress", { response: begun });
   for (const [outputIndex, item] of output.entries()) replayItem({ stream, outputIndex }, item);
   if (record.error) stream.emit("error", { ...record.error, param: null });
   if (record.status !== "cancelled" && record.status !== "in_progress")
-    stream.emit(`response.${record.status}`, { response });
+    stream.emit(`response.${record.status}`, { response: toStored(record, output) });
   writer.end();
 }
 
-function toStored(record: RunRecord, output: Parameters<typeof toResponse>[0]["output"]): Record<string, unknown> {
+function toStored(record: RunRecord, output: readonly OutputItem[]): Record<string, unknown> {
   return toResponse({ ...record, output, usage: record.status === "in_progress" ? null : record.usage });
 }
 
@@ -176,25 +174,7 @@ function endWithClient(context: AppContext, prepared: Prepared, cancel: () => vo
   });
 }
 
-function startStream(context: AppContext, { world }: AppOptions): ReturnType<typeof startEventStream> {
+function startStream(context: AppContext, { world }: AppOptions): EventWriter {
   context.respond = false;
   return startEventStream(context.res, world.clock);
-}
-
-function toErrorEvent(error: unknown): {
-  type: string;
-  sequence_number: number;
-  code: string;
-  message: string;
-  param: null;
-} {
-  const known =
-    error instanceof Refusal ? error : new Refusal("internal_error", "The run failed by a defect of Supercargo");
-  return {
-    type: "error",
-    sequence_number: Number.MAX_SAFE_INTEGER,
-    code: known.code,
-    message: known.message,
-    param: null,
-  };
 }

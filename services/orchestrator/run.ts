@@ -31,7 +31,13 @@ export async function executeRun(
   const { world } = options;
   if (!options.isRecovered) run.stream.emit("response.in_progress", { response: snapshot(run, world) });
   const outcome = await runToOutcome(run, world);
-  return endRun(run, outcome, options);
+  try {
+    return endRun(run, outcome, options);
+  } catch (error) {
+    const code = error instanceof Refusal ? error.code : "internal_error";
+    run.stream.emit("error", { code, message: "The end of the run could not be written down", param: null });
+    throw error;
+  }
 }
 
 /** The response object of a run in progress. */

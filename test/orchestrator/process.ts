@@ -1,7 +1,11 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { z } from "zod";
+
+/** Lets a test kill the process at a mark; does nothing without KILL_AT. */
+const killAt = new URL("./kill-at.ts", import.meta.url).href;
 
 /** Starts the real entry on the files of a directory. */
 export function spawnOrchestrator(
@@ -9,9 +13,10 @@ export function spawnOrchestrator(
   environment: Readonly<Record<string, string>>,
   log: string[],
 ): ChildProcess {
-  const child = spawn(process.execPath, ["services/orchestrator/main.ts"], {
+  const child = spawn(process.execPath, ["--import", killAt, "services/orchestrator/main.ts"], {
     env: {
       PATH: process.env["PATH"],
+      NODE_COMPILE_CACHE: join(tmpdir(), "supercargo-compile-cache"),
       SUPERCARGO_CONFIG_FILE: join(directory, "config.json"),
       SUPERCARGO_CONTROL_FILE: join(directory, "control.json"),
       SUPERCARGO_COUNTER_FILE: join(directory, "counters"),

@@ -1,6 +1,6 @@
 import type { Database } from "./database.ts";
 import type { Journal } from "./journal.ts";
-import { toCount, toFact } from "./rows.ts";
+import { toCount, toFact, toPin } from "./rows.ts";
 
 /** Facts are kept this long for hourly limits. */
 const FACT_LIFE_MS = 2 * 3600 * 1000;
@@ -28,21 +28,19 @@ export function factMethods(db: Database): FactMethods {
       toCount(
         db.get("SELECT count(*) AS count FROM fact WHERE server = ? AND tool = ? AND at_ms > ?", server, tool, sinceMs),
       ),
-    pin: ({ server, tool, digest, generation }) =>
-      db.transaction(() => {
-        db.run(
-          `INSERT INTO pin (server, tool, generation, digest) VALUES (?, ?, ?, ?)
-             ON CONFLICT (server, tool) DO UPDATE SET generation = excluded.generation, digest = excluded.digest
-             WHERE pin.generation < excluded.generation`,
-          server,
-          tool,
-          generation,
-          digest,
-        );
-        return String(
-          Reflect.get(Object(db.get("SELECT digest FROM pin WHERE server = ? AND tool = ?", server, tool)), "digest"),
-        );
-      }),
+    pin(definition) {
+      const known = findPin(db, definition);
+      if (known && known.generation >= definition.generation) return known.digest;
+      db.run(
+        `INSERT INTO pin (server, tool, generation, digest) VALUES (?, ?, ?, ?)
+           ON CONFLICT (server, tool) DO UPDATE SET generation = excluded.generation, digest = excluded.digest`,
+        definition.server,
+        definition.tool,
+        definition.generation,
+        definition.digest,
+      );
+      return definition.digest;
+    },
     factsAfter: (countIn, sequence) =>
       db
         .all("SELECT * FROM fact WHERE counted_in = ? AND sequence > ? ORDER BY sequence", countIn, sequence)
@@ -67,4 +65,12 @@ export function factMethods(db: Database): FactMethods {
         return db.run("DELETE FROM run WHERE expires_at_ms <= ? AND status <> 'in_progress'", nowMs);
       }),
   };
+}
+
+function findPin(
+  db: Database,
+  { server, tool }: { server: string; tool: string },
+): ReturnType<typeof toPin> | undefined {
+  const row = db.get("SELECT generation, digest FROM pin WHERE server = ? AND tool = ?", server, tool);
+  return row === undefined ? undefined : toPin(row);
 }

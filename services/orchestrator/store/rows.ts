@@ -106,3 +106,9 @@ const usageRowSchema = z.object({ usage: fromJson(usageSchema) });
 export function toUsage(row: unknown): Usage {
   return usageRowSchema.parse(row).usage;
 }
+
+const pinRowSchema = z.object({ generation: z.int(), digest: z.string() });
+
+export function toPin(row: unknown): { readonly generation: number; readonly digest: string } {
+  return pinRowSchema.parse(row);
+}
