@@ -53,7 +53,9 @@ export function startClients(plane: ControlPlane): void {
 }
 
 function start(name: Part, command: readonly string[]): void {
-  startProcess({ name, command, stateFolder: FOLDERS.state, logFolder: logFolder(), network: NODE.network });
+  // All others wait for these two, also while tests keep the machine busy.
+  const favoured = name === "etcd" || name === "kube-apiserver";
+  startProcess({ name, command, stateFolder: FOLDERS.state, logFolder: logFolder(), network: NODE.network, favoured });
 }
 
 function kubeconfig(client: string): string {
