@@ -79,9 +79,14 @@ function toJson(value: unknown): string {
   return value === undefined ? "" : (JSON.stringify(value) ?? "");
 }
 
-/** fetch that gives up on an answer of more than 4 MiB, so that a tool server cannot fill the pod's memory. */
+/**
+ * fetch that gives up on an answer of more than 4 MiB, so that a tool server cannot fill the pod's memory. Each request has
+ * a connection of its own: a kept one may have died unseen, and then nobody could tell whether the call had left.
+ */
 export const boundedFetch: typeof fetch = async (input, init) => {
-  const response = await fetch(input, init);
+  const headers = new Headers(init?.headers);
+  headers.set("connection", "close");
+  const response = await fetch(input, { ...init, headers });
   if (!response.body) return response;
   let size = 0;
   const limited = response.body.pipeThrough(
