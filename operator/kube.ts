@@ -25,11 +25,12 @@ export interface Cluster {
   get(ref: ResourceRef, key: ObjectKey): Promise<KubeObject | undefined>;
   /** Applies or deletes one child; returns the object as it is now. Refused: the API server's reason. */
   act(action: Action): Promise<{ readonly object?: KubeObject; readonly refused?: KubeError }>;
-  createPodUsage(object: KubeObject): Promise<KubeObject>;
+  /** Nothing when it was there already. */
+  createPodUsage(object: KubeObject): Promise<KubeObject | undefined>;
   applyControl(object: KubeObject): Promise<KubeObject>;
   applyStatus(object: KubeObject): Promise<KubeObject | undefined>;
   /** Writes an event, or counts it up when it was written before. */
-  writeEvent(event: KubeObject, repeat: (found: KubeObject | undefined) => KubeObject): Promise<void>;
+  writeEvent(event: KubeObject, series: KubeObject): Promise<void>;
   /** Why the kubelet could not mount a pod's volumes, newest message first. */
   mountProblems(pod: { readonly namespace: string; readonly uid: string }): Promise<readonly MountProblem[]>;
 }
@@ -55,7 +56,7 @@ export function createCluster(client: KubeClient, signal: AbortSignal): Cluster 
     async createPodUsage(object) {
       const created = await client.create(POD_USAGES, object, { ...options, fieldManager: FIELD_MANAGERS.birth });
       if (created.ok) return created.value;
-      if (created.error.kind === "AlreadyExists") return object;
+      if (created.error.kind === "AlreadyExists") return undefined;
       throw new KubeCallError(`create PodUsage ${object.metadata.name}`, created.error);
     },
     async applyControl(object) {
@@ -79,7 +80,7 @@ export function createCluster(client: KubeClient, signal: AbortSignal): Cluster 
       if (applied.error.kind === "Invalid" && applied.error.message.includes("metadata.uid")) return undefined;
       throw new KubeCallError(`write status of ${object.metadata.name}`, applied.error);
     },
-    writeEvent: (event, repeat) => writeEvent(client, { event, repeat }, signal),
+    writeEvent: (event, series) => writeEvent(client, { event, series }, signal),
     mountProblems: (pod) => readMountProblems(client, pod, signal),
   };
 }
@@ -122,12 +123,15 @@ function refusedOrThrow(what: string, error: KubeError): { refused: KubeError } 
 
 async function writeEvent(
   client: KubeClient,
-  part: { readonly event: KubeObject; readonly repeat: (found: KubeObject | undefined) => KubeObject },
+  part: { readonly event: KubeObject; readonly series: KubeObject },
   signal: AbortSignal,
 ): Promise<void> {
-  const created = await client.create(EVENTS, part.event, { signal, attemptsMax: 2 });
-  if (created.ok || created.error.kind !== "AlreadyExists") return;
-  await client.patchMerge(EVENTS, part.repeat(undefined), { signal, attemptsMax: 2 });
+  const options = { signal, attemptsMax: 2 };
+  const created = await client.create(EVENTS, part.event, options);
+  if (created.ok) return;
+  const written =
+    created.error.kind === "AlreadyExists" ? await client.patchMerge(EVENTS, part.series, options) : created;
+  if (!written.ok) throw new KubeCallError(`write event ${part.event.metadata.name}`, written.error);
 }
 
 async function readMountProblems(

@@ -1,0 +1,75 @@
+import type { AgentDeploymentSpec } from "#core/api/agent-deployment.ts";
+import type { ConditionReason } from "#core/api/conditions.ts";
+
+/** Why a spec, or what it refers to, cannot be served as it stands. The message says what to do. */
+export interface Problem {
+  readonly reason: Exclude<ConditionReason<"Accepted">, "Accepted">;
+  readonly message: string;
+  /** Blocking: the children stay as the last accepted generation made them. */
+  readonly blocking: "Yes" | "No";
+}
+
+/** One rule: what the schema allows and this version cannot enforce. Serving without it would be a silent lie. */
+type Rule = (spec: AgentDeploymentSpec) => readonly string[];
+
+const RULES: readonly Rule[] = [
+  (spec) => (spec.guardrails?.length ? [unsupported("spec.guardrails", "remove it")] : []),
+  (spec) => (spec.limits?.length ? [unsupported("spec.limits", "remove it; limits of the plan apply")] : []),
+  (spec) =>
+    (["tokens", "durationSeconds", "costMicros"] as const)
+      .filter((name) => spec.budgets[name] !== undefined)
+      .map((name) => unsupported(`spec.budgets.${name}`, "use turns and toolCalls")),
+  (spec) =>
+    (["turns", "toolCalls"] as const)
+      .filter((name) => (spec.budgets[name]?.onBreach ?? "Stop") !== "Stop")
+      .map((name) => unsupported(`spec.budgets.${name}.onBreach ${spec.budgets[name]?.onBreach ?? ""}`, "use Stop")),
+  (spec) =>
+    spec.exposure.type === "ClusterIP"
+      ? []
+      : [unsupported(`spec.exposure.type ${spec.exposure.type}`, "use ClusterIP and a route of yours to the Service")],
+  (spec) => (spec.exposure.host === undefined ? [] : [unsupported("spec.exposure.host", "remove it")]),
+  (spec) =>
+    spec.exposure.auth.oidc === undefined
+      ? []
+      : [unsupported("spec.exposure.auth.oidc", "use spec.exposure.auth.apiKeys")],
+  (spec) =>
+    (["gateway", "orchestrator"] as const)
+      .filter((name) => spec[name].autoscaling !== undefined)
+      .map((name) => unsupported(`spec.${name}.autoscaling`, `use spec.${name}.replicas`)),
+  (spec) =>
+    spec.orchestrator.storage.type === "PostgreSQL"
+      ? [unsupported("spec.orchestrator.storage.type PostgreSQL", "use Volume")]
+      : [],
+  (spec) =>
+    spec.approvals.callers === "Allowed" ? [unsupported("spec.approvals.callers Allowed", "use Forbidden")] : [],
+];
+
+/** Every field that this version does not support, each with what to do. */
+export function unsupportedFields(spec: AgentDeploymentSpec): Problem[] {
+  return RULES.flatMap((rule) => rule(spec)).map((message) => ({ reason: "NotSupported", message, blocking: "Yes" }));
+}
+
+/** The Secrets that a pod waits for, out of the kubelet's own words. */
+export function secretProblems(messages: readonly string[], known: ReadonlyMap<string, readonly string[]>): Problem[] {
+  const problems = messages.flatMap((message) => secretProblem(message, known));
+  return problems.filter(
+    (problem, index) => problems.findIndex((other) => other.message === problem.message) === index,
+  );
+}
+
+function secretProblem(message: string, known: ReadonlyMap<string, readonly string[]>): Problem[] {
+  const missing = /secret "([^"]+)" not found/.exec(message)?.[1];
+  if (missing !== undefined && known.has(missing))
+    return [secretNotFound(`Secret ${missing} must exist in this namespace`)];
+  const key = /references non-existent secret key: (\S+)/.exec(message)?.[1];
+  const holder = [...known].find(([, keys]) => key !== undefined && keys.includes(key));
+  return holder && key !== undefined ? [secretNotFound(`Secret ${holder[0]} must hold the key ${key}`)] : [];
+}
+
+function secretNotFound(message: string): Problem {
+  return { reason: "SecretNotFound", message, blocking: "No" };
+}
+
+function unsupported(what: string, instead: string): string {
+  return `${what} is not supported by this version: ${instead}`;
+}
