@@ -46,7 +46,7 @@ describe("decideAction", () => {
     ["the run's budget", { toolCallsUsed: 2, toolCallsMax: 2 }, "budget_tool_calls", "budget_exhausted"],
     ["mode Revoked", { mode: "Revoked" }, "entitlement", "not_entitled"],
     ["a grant that has run out", { entitled: false }, "entitlement", "not_entitled"],
-  ] as const)("refuses %s", (_what, change, rule, code) => {
+  ] as const)("refuses %s", (...[, change, rule, code]) => {
     expect(decideAction({ ...facts, ...change })).toMatchObject({ effect: "Refuse", rule, code });
   });
 

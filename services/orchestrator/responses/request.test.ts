@@ -89,7 +89,7 @@ describe("parseCreateRequest", () => {
       "top_logprobs",
       "top_logprobs must be 0: log probabilities are not supported: current value is 3",
     ],
-  ])("refuses %j", (body, code, param, rest) => {
+  ])("refuses %j", (...[body, code, param, rest]) => {
     expect(refusalOf(body)).toEqual({ code, param, message: `${CANNOT} ${rest}` });
   });
 
