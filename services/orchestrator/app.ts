@@ -15,7 +15,7 @@ export interface AppOptions {
 }
 
 /** Per request: the verified caller. */
-export interface AppState {
+interface AppState {
   caller: Caller;
 }
 

@@ -11,7 +11,7 @@ const CHAIN_MAX = 200;
 const CONVERSATION_MAX_CHARACTERS = 16 * 1024 * 1024;
 
 /** The run that a request goes on from. Throws Refusal: unknown or another principal's is 404, one in progress 409. */
-export function findPrevious(journal: Journal, principal: string, id: string): RunRecord {
+function findPrevious(journal: Journal, principal: string, id: string): RunRecord {
   const previous = journal.run(id);
   if (previous?.principal !== principal || !previous.request.store) {
     const message = `Cannot find the previous response as previous_response_id must name a stored response: current value is ${JSON.stringify(id)}`;

@@ -5,7 +5,7 @@ import { Refusal } from "#core/errors.ts";
  * Whether the agent may act at all. Throws Refusal: no grant yet is 503, everything else 403. `validUntil` was written by
  * the reporter's clock, which runs ahead by `clockOffsetSeconds` in a demo; so the same offset is added here.
  */
-export function checkEntitlement(control: Control | undefined, nowMs: number): void {
+function checkEntitlement(control: Control | undefined, nowMs: number): void {
   if (control === undefined) throw new Refusal("not_ready", "Cannot serve before a grant has arrived");
   const { entitlement, mode } = control;
   if (mode === "Revoked") throw new Refusal("not_entitled", "Cannot serve as the agent was revoked");

@@ -19,7 +19,7 @@ const LIST_TIMEOUT_MS = 15_000;
 /** A tool as its server describes it: untrusted text. */
 export type ToolDefinition = Pick<Tool, "name" | "description" | "inputSchema">;
 
-export interface ToolRequest {
+interface ToolRequest {
   readonly tool: string;
   readonly arguments: Readonly<Record<string, unknown>>;
   readonly idempotencyKey: string;

@@ -17,7 +17,7 @@ const ERROR_BODY_MAX_BYTES = 64 * 1024;
 const ATTEMPTS_MAX = 3;
 
 /** What one turn asks of the model. */
-export interface ModelCall {
+interface ModelCall {
   /** The body of a Chat Completions request, without the stream's options. */
   readonly body: Readonly<Record<string, unknown>>;
   readonly principal: string;

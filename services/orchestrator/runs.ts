@@ -7,7 +7,7 @@ import { createRunStream, type StreamEvent } from "./responses/stream.ts";
 import type { NewRun, RunRecord } from "./store/journal.ts";
 
 /** A run in this process, as the HTTP side sees it. */
-export interface RunHandle {
+interface RunHandle {
   readonly id: string;
   /** The final response object. Rejects with Refusal metering_unavailable when the end could not be counted. */
   readonly done: Promise<Record<string, unknown>>;

@@ -12,18 +12,18 @@ import { type AgentTool, isAgentTool, readArguments, type Toolbox } from "./tool
 
 const HOUR_MS = 3600 * 1000;
 /** What the model reads when a crash or a broken connection hid the outcome of a call that must not be repeated. */
-export const UNVERIFIED = "effect unverified, verify before retrying";
+const UNVERIFIED = "effect unverified, verify before retrying";
 
 /** How one call ended for the run as a whole. */
 export type CallVerdict = "Continue" | "BudgetExhausted";
 
-export interface CallContext {
+interface CallContext {
   readonly config: OrchestratorConfig;
   readonly control: Control | undefined;
   readonly toolbox: Toolbox;
 }
 
-export interface CallSurroundings {
+interface CallSurroundings {
   readonly context: CallContext;
   readonly world: RunWorld;
 }

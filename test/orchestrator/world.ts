@@ -45,7 +45,7 @@ export interface AgentWorld {
   stop(): Promise<void>;
 }
 
-export interface RequestOptions {
+interface RequestOptions {
   readonly method?: string;
   readonly body?: unknown;
   readonly principal?: string;

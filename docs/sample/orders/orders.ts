@@ -1,5 +1,5 @@
 /** The company's order book: what the sample agent talks about. Amounts in cents; all in memory. */
-export interface Order {
+interface Order {
   readonly id: string;
   readonly customer: string;
   readonly item: string;
@@ -9,7 +9,7 @@ export interface Order {
   readonly orderedOn: string;
 }
 
-export interface Refund {
+interface Refund {
   readonly id: string;
   readonly orderId: string;
   readonly amountCents: number;
@@ -20,7 +20,7 @@ export interface Refund {
   readonly actingFor: string;
 }
 
-export type RefundResult =
+type RefundResult =
   | { readonly ok: true; readonly refund: Refund; readonly repeated: boolean }
   | { readonly ok: false; readonly problem: string };
 

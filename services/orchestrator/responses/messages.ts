@@ -4,13 +4,13 @@ import { partText } from "./input.ts";
 import type { OutputItem } from "./items.ts";
 
 /** A call that the model asked for, in the words of Chat Completions. */
-export interface ChatToolCall {
+interface ChatToolCall {
   readonly id: string;
   readonly type: "function";
   readonly function: { readonly name: string; readonly arguments: string };
 }
 
-export type ChatPart =
+type ChatPart =
   | { readonly type: "text"; readonly text: string }
   | { readonly type: "image_url"; readonly image_url: { readonly url: string; readonly detail: string } };
 

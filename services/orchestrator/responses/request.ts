@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { Refusal } from "#core/errors.ts";
 import { describeIssue } from "#runtime/config.ts";
-import { inputItemSchema, type InputItem } from "./input.ts";
+import { inputItemSchema } from "./input.ts";
 
 /** Upper bounds of one request; the body as a whole is bounded by the server. */
 const ITEMS_MAX = 2000;
@@ -18,7 +18,7 @@ const orNull = <S extends z.ZodType>(schema: S) => schema.nullish().transform((v
 const orDefault = <S extends z.ZodType>(schema: S, initial: z.output<S>) =>
   schema.nullish().transform((value) => value ?? initial);
 
-export const functionName = z
+const functionName = z
   .string("must be a string")
   .regex(/^[a-zA-Z0-9_-]{1,64}$/, "must be 1 to 64 letters, digits, _ or -");
 
@@ -47,7 +47,6 @@ const toolChoiceSchema = z.union(
   ],
   'must be "none", "auto", "required", a function or allowed_tools',
 );
-export type ToolChoice = z.output<typeof toolChoiceSchema>;
 
 const textFormatSchema = z.discriminatedUnion(
   "type",
@@ -156,6 +155,3 @@ function parseJson(body: Buffer): object {
     throw error instanceof Refusal ? error : refuse(error);
   }
 }
-
-/** Item types of a conversation, for those that only import the request. */
-export type { InputItem };

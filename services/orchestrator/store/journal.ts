@@ -43,7 +43,7 @@ export interface TurnRecord {
 }
 
 /** `planned`, `waiting` (for approval, later), `started`; then one of the last three. */
-export type CallState = "planned" | "waiting" | "started" | "done" | "failed" | "unknown";
+type CallState = "planned" | "waiting" | "started" | "done" | "failed" | "unknown";
 
 export interface CallRecord {
   readonly turn: number;
@@ -81,7 +81,7 @@ export interface RunRef {
   readonly epoch: number;
 }
 
-export interface CallRef {
+interface CallRef {
   readonly turn: number;
   readonly position: number;
 }
@@ -105,7 +105,7 @@ export interface RunEnd {
   readonly countIn: string | null;
 }
 
-export interface CallStart {
+interface CallStart {
   readonly key: string;
   readonly startedAtMs: number;
   /** The life of the counters that the call is counted in. */
