@@ -48,12 +48,12 @@ function mayClose(desk: Desk, input: CycleInput): boolean {
   );
 }
 
-/** Why nothing new is posted, where people and the operator look: in the ledger, written when it changes. */
+/** The mode, and why nothing new is posted, where people and the operator look: in the ledger, written when it changes. */
 async function writeProblem(desk: Desk, ledger: Versioned<Ledger>, input: CycleInput): Promise<Versioned<Ledger>> {
   const problem = findProblem(desk, input);
   const { problem: current, ...rest } = ledger.value;
-  if (problem === current) return ledger;
-  const value = problem === undefined ? rest : { ...rest, problem };
+  if (problem === current && rest.mode === desk.terms.mode) return ledger;
+  const value = { ...rest, mode: desk.terms.mode, ...(problem === undefined ? {} : { problem }) };
   return swapLedger(desk, { value, version: ledger.version });
 }
 

@@ -1,0 +1,174 @@
+import { podUsageSchema, type Grants, type PodUsage } from "#core/api/pod-usage.ts";
+import { usageLedgerSchema, type Ledger } from "#core/api/usage-ledger.ts";
+import { statementName, usageStatementSchema, type Statement } from "#core/api/usage-statement.ts";
+import type { Slot } from "#core/ledger.ts";
+import { KubeCallError } from "#runtime/kube/errors.ts";
+import { apiVersionOf, PODS, POD_USAGES, USAGE_LEDGERS, USAGE_STATEMENTS } from "#runtime/kube/resources.ts";
+import type { KubeClient, KubeObject, KubeResult, ResourceRef } from "#runtime/kube/types.ts";
+import type { Logger } from "#runtime/log.ts";
+import { offerHash } from "#runtime/offer.ts";
+import type { Books, Versioned } from "./desk.ts";
+
+export interface KubeBooksOptions {
+  readonly client: KubeClient;
+  readonly offerResourceId: string;
+  /** Every answer carries the API server's clock. */
+  readonly onDate: (dateMs: number | undefined) => void;
+  readonly log: Pick<Logger, "warn">;
+}
+
+const FIELD_MANAGER = "supercargo-reporter";
+const HASH_LABEL = "supercargo.dev/offer";
+
+/** The money objects in the API server. */
+export function createKubeBooks(options: KubeBooksOptions): Books {
+  const hash = offerHash(options.offerResourceId);
+  const door: Door = { ...options, hash };
+  return {
+    readLedger: () => readLedger(door),
+    createLedger: (ledger) => create(door, { ...LEDGERS, name: hash, spec: ledger }),
+    writeLedger: (ledger) => swap(door, { ...LEDGERS, name: hash, spec: ledger.value }, ledger.version),
+    readStatement: (slot) => readStatement(door, slot),
+    createStatement: (statement) =>
+      create(door, { ...STATEMENTS, name: statementName(hash, statement.intent), spec: statement }),
+    writeStatement: (statement) =>
+      swap(
+        door,
+        { ...STATEMENTS, name: statementName(hash, statement.value.intent), spec: statement.value },
+        statement.version,
+      ),
+    listStatements: () => listStatements(door),
+    listPodUsages: () => listPodUsages(door),
+    isPodGone: (object) => isPodGone(door, object),
+    deletePodUsage: (object) => deletePodUsage(door, object),
+    applyGrants: (object, grants) => applyGrants(door, object, grants),
+  };
+}
+
+interface Door extends KubeBooksOptions {
+  readonly hash: string;
+}
+
+interface Kind<T> {
+  readonly ref: ResourceRef;
+  readonly parse: (object: unknown) => T;
+}
+
+interface Writing<T> extends Kind<T> {
+  readonly name: string;
+  readonly spec: T;
+}
+
+const LEDGERS: Kind<Ledger> = { ref: USAGE_LEDGERS, parse: (object) => usageLedgerSchema.parse(object).spec };
+const STATEMENTS: Kind<Statement> = {
+  ref: USAGE_STATEMENTS,
+  parse: (object) => usageStatementSchema.parse(object).spec,
+};
+
+async function readLedger(door: Door): Promise<Versioned<Ledger> | undefined> {
+  const result = note(door, await door.client.get(USAGE_LEDGERS, { name: door.hash }));
+  if (!result.ok && result.error.kind === "NotFound") return undefined;
+  return toVersioned(valueOf("read UsageLedger", result), LEDGERS);
+}
+
+async function readStatement(door: Door, slot: Slot): Promise<Versioned<Statement> | undefined> {
+  const result = note(door, await door.client.get(USAGE_STATEMENTS, { name: statementName(door.hash, slot) }));
+  if (!result.ok && result.error.kind === "NotFound") return undefined;
+  return toVersioned(valueOf("read UsageStatement", result), STATEMENTS);
+}
+
+async function create<T>(door: Door, writing: Writing<T>): Promise<Versioned<T> | "Conflict"> {
+  const result = note(door, await door.client.create(writing.ref, toObject(door, writing)));
+  if (!result.ok && (result.error.kind === "AlreadyExists" || result.error.kind === "Conflict")) return "Conflict";
+  return toVersioned(valueOf(`create ${writing.ref.kind}`, result), writing);
+}
+
+async function swap<T>(door: Door, writing: Writing<T>, version: string): Promise<Versioned<T> | "Conflict"> {
+  const object = toObject(door, writing);
+  const metadata = { ...object.metadata, resourceVersion: version };
+  const result = note(door, await door.client.update(writing.ref, { ...object, metadata }));
+  if (!result.ok && (result.error.kind === "Conflict" || result.error.kind === "NotFound")) return "Conflict";
+  return toVersioned(valueOf(`write ${writing.ref.kind}`, result), writing);
+}
+
+async function listStatements(door: Door): Promise<Statement[]> {
+  const labelSelector = `${HASH_LABEL}=${door.hash}`;
+  const list = valueOf("list UsageStatements", note(door, await door.client.list(USAGE_STATEMENTS, { labelSelector })));
+  return list.items.map((item) => STATEMENTS.parse(item));
+}
+
+/** A PodUsage that cannot be read is left out with a warning: one damaged object must not stop all billing. */
+async function listPodUsages(door: Door): Promise<PodUsage[]> {
+  const list = valueOf("list PodUsages", note(door, await door.client.list(POD_USAGES)));
+  const offer = door.offerResourceId.toLowerCase();
+  return list.items.flatMap((item) => {
+    const parsed = podUsageSchema.safeParse(item);
+    if (!parsed.success) {
+      const { namespace, name } = item.metadata;
+      door.log.warn({ namespace, name, err: parsed.error.issues[0]?.message }, "Failed to understand PodUsage");
+      return [];
+    }
+    return parsed.data.spec.offerResourceId.toLowerCase() === offer ? [parsed.data] : [];
+  });
+}
+
+/** Gone: no pod of that name, or another pod under it. Anything unclear is not gone. */
+async function isPodGone(door: Door, object: PodUsage): Promise<boolean> {
+  const key = { namespace: object.metadata.namespace, name: object.spec.podName };
+  const result = note(door, await door.client.get(PODS, key));
+  if (!result.ok) return result.error.kind === "NotFound";
+  return result.value.metadata.uid !== object.metadata.name;
+}
+
+async function deletePodUsage(door: Door, object: PodUsage): Promise<"Deleted" | "Changed"> {
+  const { namespace, name, uid, resourceVersion } = object.metadata;
+  const preconditions = {
+    ...(uid === undefined ? {} : { uid }),
+    ...(resourceVersion === undefined ? {} : { resourceVersion }),
+  };
+  const result = note(door, await door.client.delete(POD_USAGES, { namespace, name }, { preconditions }));
+  if (result.ok || result.error.kind === "NotFound") return "Deleted";
+  if (result.error.kind === "Conflict") return "Changed";
+  throw new KubeCallError("delete PodUsage", result.error);
+}
+
+/** The uid makes the API server refuse rather than create: a deleted PodUsage must not come back. */
+async function applyGrants(door: Door, object: PodUsage, grants: Grants): Promise<"Written" | "Gone"> {
+  const { namespace, name, uid } = object.metadata;
+  const patch: KubeObject = {
+    apiVersion: apiVersionOf(POD_USAGES),
+    kind: POD_USAGES.kind,
+    metadata: { namespace, name, uid },
+    spec: { grants },
+  };
+  const result = note(door, await door.client.apply(POD_USAGES, patch, { fieldManager: FIELD_MANAGER, force: true }));
+  if (result.ok) return "Written";
+  if (result.error.kind === "NotFound" || result.error.kind === "Conflict") return "Gone";
+  throw new KubeCallError("apply grants", result.error);
+}
+
+function toObject<T>(door: Door, writing: Writing<T>): KubeObject {
+  return {
+    apiVersion: apiVersionOf(writing.ref),
+    kind: writing.ref.kind,
+    metadata: {
+      name: writing.name,
+      labels: { [HASH_LABEL]: door.hash, "app.kubernetes.io/managed-by": FIELD_MANAGER },
+    },
+    spec: writing.spec,
+  };
+}
+
+function toVersioned<T>(object: KubeObject, kind: Kind<T>): Versioned<T> {
+  return { value: kind.parse(object), version: object.metadata.resourceVersion ?? "" };
+}
+
+function note<T>(door: Door, result: KubeResult<T>): KubeResult<T> {
+  if (result.ok) door.onDate(result.dateMs);
+  return result;
+}
+
+function valueOf<T>(what: string, result: KubeResult<T>): T {
+  if (result.ok) return result.value;
+  throw new KubeCallError(what, result.error);
+}

@@ -1,0 +1,101 @@
+import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { systemClock } from "#runtime/clock.ts";
+import { withHealth } from "#runtime/health.ts";
+import { inClusterOptions } from "#runtime/kube/in-cluster.ts";
+import { createElection } from "#runtime/kube/lease.ts";
+import { createKubeClient } from "#runtime/kube/transport.ts";
+import { createLogger } from "#runtime/log.ts";
+import { createMetrics } from "#runtime/metrics.ts";
+import { startServer } from "#runtime/server.ts";
+import { createServerTime } from "#runtime/server-time.ts";
+import { stopOnSignal } from "#runtime/shutdown.ts";
+import { readClockOffset } from "./clock-offset.ts";
+import { readEnvironment, readTerms } from "./config.ts";
+import { createTokenSource } from "./identity.ts";
+import { createKubeBooks } from "./kube.ts";
+import { createMarketplace } from "./marketplace.ts";
+import { createReporterMetrics } from "./metrics.ts";
+import { createReporter } from "./reporter.ts";
+
+/** The chart's Role names it. */
+const LEASE_NAME = "supercargo-reporter";
+
+async function main(): Promise<void> {
+  const environment = readEnvironment(process.env);
+  const terms = readTerms(environment, readFileSync(environment.SUPERCARGO_CATALOGUE_FILE, "utf8"));
+  const log = createLogger({ component: "reporter", level: environment.SUPERCARGO_LOG_LEVEL });
+  const metrics = createMetrics();
+  const own = createReporterMetrics(metrics.registry, terms);
+  const client = createKubeClient({
+    ...inClusterOptions(process.env, systemClock, environment.SUPERCARGO_KUBERNETES_DIR),
+    userAgent: "supercargo-reporter",
+    clock: systemClock,
+    random: Math.random,
+    log,
+  });
+  const time = createServerTime(systemClock);
+  const clockUrl = environment.SUPERCARGO_CLOCK_URL;
+  const reporter = createReporter({
+    books: createKubeBooks({
+      client,
+      offerResourceId: terms.offerResourceId,
+      onDate: (dateMs) => time.observe(dateMs),
+      log,
+    }),
+    marketplace: createMarketplace({
+      baseUrl: environment.SUPERCARGO_MARKETPLACE_URL,
+      tokens: createTokenSource(environment.SUPERCARGO_CLIENT_ID),
+      clock: systemClock,
+      newId: randomUUID,
+    }),
+    terms,
+    time,
+    clock: systemClock,
+    client,
+    random: Math.random,
+    log,
+    metrics: own,
+    readOffset: clockUrl === undefined ? undefined : () => readClockOffset(clockUrl, systemClock),
+  });
+  let leading = Promise.resolve();
+  const election = createElection({
+    client,
+    clock: systemClock,
+    random: Math.random,
+    lease: { namespace: environment.SUPERCARGO_POD_NAMESPACE, name: LEASE_NAME },
+    identity: `${environment.SUPERCARGO_POD_NAME}_${randomUUID().slice(0, 8)}`,
+    onLead: (signal) => {
+      leading = reporter.lead(signal);
+    },
+    // What this process would still do, another may do already; the swaps would refuse it anyway.
+    onLost: () => process.exit(1),
+    onStatus: own.leading,
+    log,
+  });
+  const server = await startServer({
+    handler: withHealth({
+      live: reporter.notLive,
+      ready: () => undefined,
+      metrics: () => metrics.exposition(),
+    }),
+    port: environment.SUPERCARGO_ADMIN_PORT,
+    clock: systemClock,
+  });
+  stopOnSignal(log, [
+    { name: "election", stop: () => election.stop() },
+    { name: "cycle", stop: () => Promise.race([leading, systemClock.sleep(5_000)]) },
+    { name: "server", stop: () => server.stop(200) },
+    { name: "client", stop: () => client.close() },
+  ]);
+  if (terms.mode === "Plain") log.warn("Counting only: no Marketplace offer is set, nothing is posted");
+  else if (terms.mode === "Silent")
+    log.warn({ planId: terms.planId, known: terms.plan !== undefined }, "Counting only: the plan is not metered");
+  election.start();
+  log.info({ port: server.port, mode: terms.mode, planId: terms.planId }, "Started reporter");
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  process.exit(1);
+});

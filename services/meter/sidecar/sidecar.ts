@@ -1,0 +1,275 @@
+import type { PodUsage, PodUsageStatus } from "#core/api/pod-usage.ts";
+import type { CounterRecord } from "#core/counter-record.ts";
+import {
+  applyReading,
+  applyTime,
+  chooseState,
+  EMPTY_STATE,
+  fromPodUsage,
+  isWorthLogging,
+  type Reading,
+  type SidecarState,
+  toPodUsageStatus,
+} from "#core/sidecar-fold.ts";
+import { hourKey, toIso } from "#core/time.ts";
+import type { Clock } from "#runtime/clock.ts";
+import type { Logger } from "#runtime/log.ts";
+import type { ServerTime } from "#runtime/server-time.ts";
+import type { ControlFile } from "./control-file.ts";
+import { countersOf, readCounterFile } from "./counter-file.ts";
+import type { SidecarMetrics } from "./metrics.ts";
+import type { OwnPodUsage, OwnPodUsageOptions } from "./pod-usage.ts";
+import type { Scraper } from "./prometheus.ts";
+import { isPublishDue, publishPlan, type PublishPlan, rememberPublished } from "./publish-plan.ts";
+import type { StateLog } from "./state-log.ts";
+
+export interface SidecarOptions {
+  readonly uid: string;
+  readonly scrapeSeconds: number;
+  readonly counterFile: string;
+  readonly scraper: Scraper;
+  readonly stateLog: StateLog;
+  readonly controlFile: ControlFile;
+  readonly time: ServerTime;
+  readonly clock: Clock;
+  readonly metrics: SidecarMetrics;
+  readonly log: Logger;
+  /** Makes the door to the own PodUsage; it calls back into the sidecar. */
+  readonly follow: (hooks: Pick<OwnPodUsageOptions, "onDate" | "onChange">) => OwnPodUsage;
+}
+
+export interface Sidecar {
+  start(): void;
+  /** The last words: reads the counter file once more and publishes with final "Yes". At most `deadlineMs`. */
+  stop(deadlineMs: number): Promise<void>;
+  /** Why the pod cannot serve yet; nothing when it can. */
+  notReady(): string | undefined;
+  /** Why this process is stuck; nothing when its loop turns. */
+  notLive(): string | undefined;
+}
+
+const PUBLISH_TIMEOUT_MS = 10_000;
+const FINAL_RETRY_MS = 500;
+const FILE_READS_MAX = 3;
+/** A loop that did not turn for this long is stuck. */
+const STUCK_MS = 60_000;
+
+interface Work {
+  readonly options: SidecarOptions;
+  readonly usage: OwnPodUsage;
+  readonly startedMs: number;
+  readonly plan: PublishPlan;
+  readonly stopping: AbortController;
+  state: SidecarState;
+  /** The log was complete, or PodUsage has answered: `state` is all that is known. */
+  restored: boolean;
+  turnedMs: number;
+  wake: AbortController;
+}
+
+/** One pod's meter: scrape → fold → log → publish, and the pod's orders into control.json. */
+export function createSidecar(options: SidecarOptions): Sidecar {
+  const usage = options.follow({
+    onDate: (dateMs) => options.time.observe(dateMs),
+    onChange: () => takeOrders(work),
+  });
+  const work: Work = {
+    options,
+    usage,
+    startedMs: options.clock.monotonic(),
+    plan: publishPlan(options.uid),
+    stopping: new AbortController(),
+    state: options.stateLog.restored ?? EMPTY_STATE,
+    restored: options.stateLog.isComplete,
+    turnedMs: options.clock.monotonic(),
+    wake: new AbortController(),
+  };
+  let running: Promise<void> | undefined;
+  return {
+    start() {
+      usage.start();
+      running ??= run(work);
+    },
+    async stop(deadlineMs) {
+      const endMs = options.clock.monotonic() + deadlineMs;
+      work.stopping.abort(new Error("Stopped"));
+      work.wake.abort(new Error("Stopped"));
+      await running;
+      await publishFinal(work, endMs);
+      await usage.stop();
+      options.scraper.close();
+      options.stateLog.close();
+    },
+    notReady: () => (options.controlFile.isWritten() ? undefined : "no grant has arrived yet"),
+    notLive: () =>
+      options.clock.monotonic() - work.turnedMs > STUCK_MS ? "the scrape loop does not turn" : undefined,
+  };
+}
+
+async function run(work: Work): Promise<void> {
+  const { clock, scrapeSeconds } = work.options;
+  while (!work.stopping.signal.aborted) {
+    work.turnedMs = clock.monotonic();
+    await turn(work).catch((err: unknown) => work.options.log.error({ err }, "Failed to turn"));
+    if (work.stopping.signal.aborted) return;
+    work.wake = new AbortController();
+    await clock.sleep(scrapeSeconds * 1000, work.wake.signal).catch(() => undefined);
+  }
+}
+
+/** One turn: what the service counted, what time did, and the checkpoint when it is due. */
+async function turn(work: Work): Promise<void> {
+  restore(work);
+  if (!work.restored) return;
+  const record = readCounterFile(work.options.counterFile);
+  const reading = await takeReading(work, record);
+  if (reading) fold(work, reading);
+  passTime(work);
+  const status = toStatus(work, { record, final: false });
+  if (isPublishDue(work.plan, { ...publishFacts(work), status })) await checkpoint(work, record);
+}
+
+/** The scrape; when the endpoint is silent, the counter file, which holds the same numbers. */
+async function takeReading(work: Work, record: CounterRecord | undefined): Promise<Reading | undefined> {
+  const scrape = await work.options.scraper.scrape();
+  work.options.metrics.scraped(scrape.ok ? "ok" : "refused");
+  if (scrape.ok) return { epoch: scrape.epoch, counters: scrape.counters, source: "Scrape" };
+  work.options.log.debug({ err: scrape.problem }, "Refused a scrape");
+  return record ? { epoch: record.epoch, counters: countersOf(record), source: "File" } : undefined;
+}
+
+function fold(work: Work, reading: Reading): void {
+  const result = applyReading(work.state, reading);
+  if (!result.ok) {
+    if (reading.source === "File") return;
+    work.options.metrics.scraped("rejected");
+    work.options.log.error({ err: result.problem, epoch: reading.epoch }, "Refused counters");
+    return;
+  }
+  for (const dimension of result.quarantined)
+    work.options.log.error({ dimension, epoch: reading.epoch }, "Quarantined dimension");
+  work.options.metrics.quarantined(result.state.quarantined.length);
+  setState(work, result.state);
+}
+
+/** Hours are told apart only when the clock and its offset are known: before, totals rise without boundaries. */
+function passTime(work: Work): void {
+  const { time, clock } = work.options;
+  const known = time.isKnown() && (work.state.hour !== "" || work.usage.current()?.spec.grants !== undefined);
+  if (!known) return;
+  const nowMs = time.now();
+  const upMs = clock.monotonic() - work.startedMs;
+  setState(
+    work,
+    applyTime(work.state, { nowMs: nowMs - time.offsetSeconds() * 1000, hour: hourKey(nowMs), upMs }),
+  );
+}
+
+function setState(work: Work, next: SidecarState): void {
+  const before = work.state;
+  work.state = next;
+  if (isWorthLogging(before, next)) work.options.stateLog.store(next);
+}
+
+/**
+ * The state to go on from: a complete log at once, else whatever log and PodUsage know together. A PodUsage that is ahead
+ * of us (the log could not be written for a while) is the better copy at any time.
+ */
+function restore(work: Work): void {
+  const published = work.usage.current()?.status;
+  if (work.restored && published && BigInt(published.sequence) > BigInt(work.state.sequence)) {
+    work.options.log.warn({ sequence: published.sequence, own: work.state.sequence }, "Took totals of PodUsage");
+    return setState(work, fromPodUsage(published));
+  }
+  if (work.restored || work.usage.phase() === "Unknown") return;
+  work.state = chooseState(work.options.stateLog.restored, published ? fromPodUsage(published) : undefined);
+  work.restored = true;
+  work.options.stateLog.store(work.state);
+  work.options.log.info({ sequence: work.state.sequence, epoch: work.state.epoch }, "Restored totals");
+}
+
+async function checkpoint(work: Work, record: CounterRecord | undefined): Promise<void> {
+  const next = { ...work.state, sequence: (BigInt(work.state.sequence) + 1n).toString() };
+  work.state = next;
+  work.options.stateLog.store(next);
+  const status = toStatus(work, { record, final: false });
+  const result = await work.usage.publish(status, {
+    timeoutMs: PUBLISH_TIMEOUT_MS,
+    signal: work.stopping.signal,
+  });
+  work.options.metrics.published(result.ok ? "ok" : "failed");
+  if (result.ok) rememberPublished(work.plan, { status, monotonicMs: work.options.clock.monotonic() });
+  else work.options.log.warn({ err: result.problem, phase: result.phase }, "Failed to publish PodUsage");
+}
+
+/** The service has ended: its counter file is final. Tries until the deadline; what is not published is ≤ K + S. */
+async function publishFinal(work: Work, endMs: number): Promise<void> {
+  const { clock, counterFile, log } = work.options;
+  restore(work);
+  let record = readCounterFile(counterFile);
+  for (let reads = 0; record && reads < FILE_READS_MAX; reads += 1) {
+    const result = applyReading(work.state, { epoch: record.epoch, counters: countersOf(record), source: "File" });
+    if (result.ok) {
+      setState(work, result.state);
+      break;
+    }
+    record = readCounterFile(counterFile);
+  }
+  passTime(work);
+  setState(work, { ...work.state, sequence: (BigInt(work.state.sequence) + 1n).toString() });
+  const status = toStatus(work, { record, final: true });
+  for (;;) {
+    const leftMs = endMs - clock.monotonic();
+    if (leftMs <= 0) return log.error({}, "Failed to publish the final totals in time");
+    const result = await work.usage.publish(status, { timeoutMs: Math.min(leftMs, PUBLISH_TIMEOUT_MS / 3) });
+    if (result.ok) return log.info({ sequence: status.sequence }, "Published the final totals");
+    if (result.phase !== "Present") return log.warn({ phase: result.phase }, "Found no PodUsage for the final totals");
+    await clock.sleep(Math.min(FINAL_RETRY_MS, Math.max(1, endMs - clock.monotonic())));
+  }
+}
+
+/** The spec changed: the clock's offset, then the orders for the service; a jump of the clock is looked at at once. */
+function takeOrders(work: Work): void {
+  const { controlFile, time, log } = work.options;
+  const spec = work.usage.current()?.spec;
+  if (!spec) return;
+  try {
+    if (controlFile.write(spec)) log.info({ mode: spec.control?.mode, state: spec.grants?.entitlement.state }, "Wrote control");
+  } catch (err) {
+    log.error({ err }, "Failed to write control");
+  }
+  if (time.setOffset(spec.grants?.clockOffsetSeconds ?? 0)) {
+    work.plan.isUrgent = true;
+    work.wake.abort(new Error("The clock jumped"));
+  }
+}
+
+function toStatus(
+  work: Work,
+  part: { readonly record: CounterRecord | undefined; readonly final: boolean },
+): PodUsageStatus {
+  const { record } = part;
+  const told = record && (record.configDigest !== "" || record.controlDigest !== "");
+  const leases = Object.entries(record?.leases ?? {}).map(([dimension, lease]) => ({
+    dimension,
+    want: (BigInt(work.state.totals[dimension] ?? "0") + BigInt(lease.held)).toString(),
+    ack: lease.applied,
+  }));
+  return toPodUsageStatus(work.state, {
+    final: part.final,
+    reportedAt: work.options.time.isKnown() ? toIso(work.options.time.now()) : undefined,
+    leases,
+    enforced: told
+      ? {
+          configDigest: record.configDigest,
+          controlDigest: record.controlDigest,
+          ...(record.mode === "" ? {} : { mode: record.mode }),
+        }
+      : undefined,
+  });
+}
+
+function publishFacts(work: Work): { usage: PodUsage | undefined; monotonicMs: number } {
+  const present = work.usage.phase() === "Present";
+  return { usage: present ? work.usage.current() : undefined, monotonicMs: work.options.clock.monotonic() };
+}
