@@ -1,74 +1,27 @@
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Emulator, startEmulator } from "../emulator/app.ts";
-import {
-  API_KEY,
-  control,
-  createFolder,
-  createServiceIssuer,
-  eventually,
-  type Folder,
-  gatewayConfig,
-  type GatewayProcess,
-  MODEL_KEY,
-  type Peer,
-  SERVICE_TOKEN,
-  type ServiceIssuer,
-  startGateway,
-  startPeer,
-} from "./test-world.ts";
+import { API_KEY, eventually, type GatewayWorld, MODEL_KEY, SERVICE_TOKEN, startGatewayWorld } from "./test-world.ts";
 
 let emulator: Emulator;
-let orchestrator: Peer;
-let issuer: ServiceIssuer;
-let folder: Folder;
-let gateway: GatewayProcess;
+let world: GatewayWorld;
 let client: OpenAI;
 
 beforeAll(async () => {
   emulator = await startEmulator({ model: { auth: "Key", apiKeys: [MODEL_KEY], deployments: ["gpt-5-mini"] } });
-  orchestrator = await startPeer((_, response) => {
-    response.writeHead(200, { "content-type": "application/json", "set-cookie": "a=b" });
-    response.end(JSON.stringify({ id: "resp_1", object: "response", status: "completed", output: [] }));
-  });
-  issuer = await createServiceIssuer();
-  folder = createFolder();
-  folder.writeConfig(
-    gatewayConfig({
-      modelUrl: emulator.url,
-      orchestratorUrl: orchestrator.url,
-      identity: issuer.identity,
-      modelKeyFile: folder.modelKeyFile,
-    }),
-  );
-  folder.writeControl(control());
-  gateway = await startGateway(folder);
-  client = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: API_KEY, maxRetries: 0 });
+  world = await startGatewayWorld({ modelUrl: emulator.url });
+  client = new OpenAI({ baseURL: `${world.gateway.url}/v1`, apiKey: API_KEY, maxRetries: 0 });
 });
 
 afterAll(async () => {
-  await gateway?.signal("SIGKILL");
-  await orchestrator?.stop();
+  await world?.stop();
   await emulator?.stop();
-  folder?.remove();
 });
-
-/** What `run` adds to the counted usage. */
-async function counted(run: () => Promise<unknown>): Promise<Record<string, number>> {
-  const before = await gateway.usage();
-  await run();
-  const after = await gateway.usage();
-  return Object.fromEntries(
-    Object.entries(after)
-      .map(([dimension, total]) => [dimension, total - (before[dimension] ?? 0)] as const)
-      .filter((entry) => entry[1] !== 0),
-  );
-}
 
 describe("a model through the gateway, with the openai client", () => {
   it("answers a chat completion and counts what the model reported", async () => {
     let reported: unknown;
-    const added = await counted(async () => {
+    const added = await world.counted(async () => {
       const answer = await client.chat.completions.create({
         model: "gpt",
         messages: [{ role: "user", content: "[[say Hello there]] [[cached 4]]" }],
@@ -82,7 +35,7 @@ describe("a model through the gateway, with the openai client", () => {
   });
 
   it("streams a chat completion without a usage chunk that nobody asked for, and counts it", async () => {
-    const added = await counted(async () => {
+    const added = await world.counted(async () => {
       const stream = await client.chat.completions.create({
         model: "gpt",
         messages: [{ role: "user", content: "[[tokens 20]]" }],
@@ -111,7 +64,7 @@ describe("a model through the gateway, with the openai client", () => {
   });
 
   it("answers and streams responses of an alias", async () => {
-    const added = await counted(async () => {
+    const added = await world.counted(async () => {
       const answer = await client.responses.create({ model: "gpt", input: "[[say Hi]]" });
       expect(answer.output_text).toBe("Hi");
       const stream = await client.responses.create({ model: "gpt", input: "[[tokens 5]]", stream: true });
@@ -123,7 +76,7 @@ describe("a model through the gateway, with the openai client", () => {
   });
 
   it("answers embeddings", async () => {
-    const added = await counted(async () => {
+    const added = await world.counted(async () => {
       const answer = await client.embeddings.create({
         model: "gpt",
         input: "four byte text..",
@@ -145,7 +98,7 @@ describe("a model through the gateway, with the openai client", () => {
       model: "gpt",
       messages: [{ role: "user", content: `[[say ok]] ${secret}` }],
     });
-    const line = await eventually(() => gateway.audit().find((each) => each["requestId"] === answer._request_id));
+    const line = await eventually(() => world.gateway.audit().find((each) => each["requestId"] === answer._request_id));
     expect(line).toMatchObject({
       agent: "shop/orders",
       route: "chat",
@@ -161,19 +114,19 @@ describe("a model through the gateway, with the openai client", () => {
       estimated: false,
     });
     expect(line["bodySha256"]).toMatch(/^[0-9a-f]{64}$/);
-    const log = JSON.stringify(gateway.lines);
+    const log = JSON.stringify(world.gateway.lines);
     for (const hidden of [secret, API_KEY, MODEL_KEY, SERVICE_TOKEN]) expect(log).not.toContain(hidden);
   });
 });
 
 describe("the agent through the gateway", () => {
   it("passes a run to the orchestrator with our token and the caller's principal, and counts one agent request", async () => {
-    const added = await counted(async () => {
+    const added = await world.counted(async () => {
       const answer = await client.responses.create({ model: "orders", input: "Where is order 7?" });
       expect(answer.id).toBe("resp_1");
     });
     expect(added).toEqual({ agent_requests: 1 });
-    const seen = orchestrator.requests.at(-1);
+    const seen = world.orchestrator.requests.at(-1);
     expect(seen).toMatchObject({ method: "POST", url: "/v1/responses" });
     expect(JSON.parse(seen?.body ?? "")).toEqual({ model: "orders", input: "Where is order 7?" });
     expect(Object.keys(seen?.headers ?? {}).sort()).toEqual([

@@ -1,6 +1,6 @@
 import { OPENAI_SCOPE, createEntraCredential } from "#runtime/credential.ts";
 import { systemClock } from "#runtime/clock.ts";
-import { parseConfig } from "#runtime/config.ts";
+import { ConfigError, parseConfig } from "#runtime/config.ts";
 import { openCounters, readBootId } from "#runtime/counters.ts";
 import { withHealth } from "#runtime/health.ts";
 import { createLogger } from "#runtime/log.ts";
@@ -10,7 +10,7 @@ import { stopOnSignal } from "#runtime/shutdown.ts";
 import { watchFile } from "#runtime/watched-file.ts";
 import { createApp } from "./app.ts";
 import { answerClientErrors } from "./client-error.ts";
-import { gatewayEnvSchema } from "./config.ts";
+import { type GatewayEnv, gatewayEnvSchema } from "./config.ts";
 import { createMeter, GATEWAY_DIMENSIONS } from "./count.ts";
 import { createUpstreamCredentials, parseSecret } from "./credentials.ts";
 import { drain } from "./drain.ts";
@@ -24,7 +24,7 @@ import { createUpstreams } from "./upstream.ts";
 const CONFIG_POLL_MS = 2_000;
 const CONTROL_POLL_MS = 500;
 
-const env = parseConfig(gatewayEnvSchema, process.env, { subject: "the environment" });
+const env = readEnvironment();
 const clock = systemClock;
 const log = createLogger({ component: "gateway", level: env.SUPERCARGO_LOG_LEVEL });
 const counters = openCounters({
@@ -112,3 +112,13 @@ stopOnSignal(log, [
   { name: "admin server", stop: () => admin.stop(1_000) },
   { name: "counters", stop: () => counters.close() },
 ]);
+
+/** Every problem at once, as a list for people; then exit 1. */
+function readEnvironment(): GatewayEnv {
+  try {
+    return parseConfig(gatewayEnvSchema, process.env, { subject: "the environment" });
+  } catch (error) {
+    console.error(error instanceof ConfigError ? error.message : error);
+    process.exit(1);
+  }
+}

@@ -290,3 +290,78 @@ function close(server: Server): Promise<void> {
   server.closeAllConnections();
   return new Promise((resolve) => server.close(() => resolve()));
 }
+
+/** A gateway process with a model (the emulator, or a peer of the test's) and an orchestrator that answers one response. */
+export interface GatewayWorld {
+  readonly gateway: GatewayProcess;
+  readonly folder: Folder;
+  readonly issuer: ServiceIssuer;
+  readonly orchestrator: Peer;
+  /** POST with the API key, unless the headers say otherwise. */
+  post(path: string, body: unknown, headers?: Record<string, string>): Promise<Response>;
+  /** What `run` adds to the counted usage. */
+  counted(run: () => Promise<unknown>): Promise<Record<string, number>>;
+  stop(): Promise<void>;
+}
+
+export interface GatewayWorldOptions {
+  readonly modelUrl: string;
+  readonly models?: GatewayConfig["models"];
+  readonly env?: Record<string, string>;
+}
+
+export async function startGatewayWorld(options: GatewayWorldOptions): Promise<GatewayWorld> {
+  const orchestrator = await startPeer((_, response) => {
+    response.writeHead(200, { "content-type": "application/json", "set-cookie": "a=b" });
+    response.end(JSON.stringify({ id: "resp_1", object: "response", status: "completed", output: [] }));
+  });
+  const issuer = await createServiceIssuer();
+  const folder = createFolder();
+  folder.writeConfig(
+    gatewayConfig({
+      modelUrl: options.modelUrl,
+      orchestratorUrl: orchestrator.url,
+      identity: issuer.identity,
+      modelKeyFile: folder.modelKeyFile,
+      ...(options.models === undefined ? {} : { models: options.models }),
+    }),
+  );
+  folder.writeControl(control());
+  const gateway = await startGateway(folder, options.env);
+  return {
+    gateway,
+    folder,
+    issuer,
+    orchestrator,
+    post: (path, body, headers) =>
+      fetch(`${gateway.url}${path}`, {
+        method: "POST",
+        headers: { "content-type": "application/json", authorization: `Bearer ${API_KEY}`, ...headers },
+        body: typeof body === "string" ? body : JSON.stringify(body),
+      }),
+    async counted(run) {
+      const before = await gateway.usage();
+      await run();
+      return difference(await gateway.usage(), before);
+    },
+    async stop() {
+      await gateway.signal("SIGKILL");
+      await orchestrator.stop();
+      folder.remove();
+    },
+  };
+}
+
+/** What grew, and by how much. */
+export function difference(after: Record<string, number>, before: Record<string, number>): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(after)
+      .map(([dimension, total]) => [dimension, total - (before[dimension] ?? 0)] as const)
+      .filter((entry) => entry[1] !== 0),
+  );
+}
+
+/** A chat request whose one message is `content`: the emulator obeys its directives. */
+export function chat(content: string, more: Record<string, unknown> = {}): Record<string, unknown> {
+  return { model: "gpt", messages: [{ role: "user", content }], ...more };
+}
