@@ -169,9 +169,12 @@ function findOwn(context: AppContext, id: string, record: RunRecord | undefined)
  */
 function endWithClient(context: AppContext, prepared: Prepared, cancel: () => void): void {
   if (prepared.key !== null) return;
-  context.res.once("close", () => {
+  const cancelIfUnanswered = (): void => {
     if (!context.res.writableFinished) cancel();
-  });
+  };
+  // The client may have left while its body was read.
+  if (context.res.closed) cancelIfUnanswered();
+  else context.res.once("close", cancelIfUnanswered);
 }
 
 function startStream(context: AppContext, { world }: AppOptions): EventWriter {

@@ -21,7 +21,10 @@ export interface Runs {
   readonly active: number;
   /** Journals a new run and begins it. Throws Refusal when there are too many, or while draining. */
   start(run: Omit<NewRun, "owner">, listener?: (event: StreamEvent) => void): RunHandle;
-  /** Takes over the runs that another process left unfinished. Returns how many. */
+  /**
+   * Takes over the runs that another process left unfinished and carries them to their end without a client, so that GET
+   * and a repeated Idempotency-Key show what truly happened. Returns how many.
+   */
   recover(): number;
   find(id: string): RunHandle | undefined;
   /** Takes no more runs, lets those in flight end for `deadlineMs`, then stops them at their next safe point. */
