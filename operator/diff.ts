@@ -37,27 +37,45 @@ export function withHash(desired: DesiredObject): DesiredObject {
   return { ...desired, object: { ...desired.object, metadata: { ...metadata, annotations } } };
 }
 
-/** Whether every field that we own stands in the live object as we want it. Others may add fields, not list items. */
+/**
+ * Whether every field that we own stands in the live object as we want it. Others may add fields, but no list items, and
+ * nothing where one more field changes whom a rule selects or what a container may do.
+ */
 export function isInPlace(desired: KubeObject, live: KubeObject): boolean {
   const { apiVersion: _, kind: _kind, ...fields } = desired;
-  return holds(fields, live);
+  return holds(fields, live, "Subset");
 }
 
-function holds(desired: unknown, live: unknown): boolean {
-  if (Array.isArray(desired)) return holdsList(desired, live);
+type Match = "Subset" | "Exact";
+
+/** Everything below these fields must be ours alone. */
+const EXACT = new Set([
+  "selector",
+  "podSelector",
+  "labelSelector",
+  "nodeSelector",
+  "ingress",
+  "egress",
+  "subjects",
+  "securityContext",
+]);
+
+function holds(desired: unknown, live: unknown, match: Match): boolean {
+  if (Array.isArray(desired)) return holdsList(desired, live, match);
   if (!isRecord(desired)) return desired === live;
-  if (live === undefined) return Object.keys(desired).length === 0;
-  return (
-    isRecord(live) &&
-    Object.entries(desired).every(([field, value]) => value === undefined || holds(value, live[field]))
-  );
+  const fields = Object.entries(desired).filter(([, value]) => value !== undefined);
+  if (!isRecord(live)) return live === undefined && fields.length === 0;
+  if (match === "Exact" && Object.keys(live).length > fields.length) return false;
+  return fields.every(([field, value]) => holds(value, live[field], EXACT.has(field) ? "Exact" : match));
 }
 
 /** The server drops empty lists. */
-function holdsList(desired: readonly unknown[], live: unknown): boolean {
+function holdsList(desired: readonly unknown[], live: unknown, match: Match): boolean {
   if (desired.length === 0 && live === undefined) return true;
   return (
-    Array.isArray(live) && live.length === desired.length && desired.every((item, index) => holds(item, live[index]))
+    Array.isArray(live) &&
+    live.length === desired.length &&
+    desired.every((item, index) => holds(item, live[index], match))
   );
 }
 

@@ -78,7 +78,7 @@ export function createOperator(options: OperatorOptions): Operator {
   };
   const work = async (signal: AbortSignal): Promise<void> => {
     // A decision on half a cache would delete what is there.
-    while (!signal.aborted && (watches.unsynced().length > 0 || !facts.current()))
+    while (!signal.aborted && !stopping && (watches.unsynced().length > 0 || !facts.current()))
       await clock.sleep(SYNC_POLL_MS, signal).catch(() => undefined);
     const observer = metrics ? { observer: metrics.controller } : {};
     await runController({ queue, clock, random, log, reconcile, ...observer }, signal);

@@ -13,7 +13,7 @@ export interface ApiHarness {
   readonly server: string;
   /** Administrator, with strict field validation. */
   readonly client: KubeClient;
-  /** A namespace of its own for one test. */
+  /** A namespace of its own for one test, under Pod Security `restricted`. */
   newNamespace(): Promise<string>;
   stop(): Promise<void>;
 }
@@ -33,7 +33,8 @@ export async function startApi(options: { readonly crds: boolean } = { crds: tru
     client,
     async newNamespace() {
       const name = `test-${randomUUID().slice(0, 8)}`;
-      must(await client.create(NAMESPACES, { apiVersion: "v1", kind: "Namespace", metadata: { name } }));
+      const labels = { "pod-security.kubernetes.io/enforce": "restricted" };
+      must(await client.create(NAMESPACES, { apiVersion: "v1", kind: "Namespace", metadata: { name, labels } }));
       return name;
     },
     async stop() {

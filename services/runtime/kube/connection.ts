@@ -100,7 +100,8 @@ function readCa(options: ConnectionOptions): string | undefined {
 function headersOf(spec: RequestSpec, options: ConnectionOptions): Record<string, string> {
   const token = options.token?.();
   return {
-    accept: "application/json",
+    // /openid/v1/jwks refuses plain JSON with 406.
+    accept: "application/json, application/jwk-set+json",
     "user-agent": options.userAgent ?? "supercargo",
     ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
     // node:https sends a DELETE body without Content-Length, and the API server then ignores it: preconditions are lost.

@@ -115,7 +115,7 @@ async function remove(
     readonly options: DeleteOptions;
   },
 ): Promise<KubeResult<undefined>> {
-  const { preconditions, propagationPolicy } = request.options;
+  const { preconditions, propagationPolicy, gracePeriodSeconds } = request.options;
   const result = await run({
     method: "DELETE",
     path: resourcePath(request.ref, request.key),
@@ -124,6 +124,7 @@ async function remove(
       kind: "DeleteOptions",
       propagationPolicy: propagationPolicy ?? "Background",
       ...(preconditions ? { preconditions } : {}),
+      ...(gracePeriodSeconds === undefined ? {} : { gracePeriodSeconds }),
     }),
     repeatable: preconditions?.uid !== undefined,
     options: request.options,

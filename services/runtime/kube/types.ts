@@ -95,6 +95,7 @@ export interface ApplyOptions extends CallOptions {
 export interface DeleteOptions extends CallOptions {
   readonly preconditions?: { readonly uid?: string; readonly resourceVersion?: string };
   readonly propagationPolicy?: "Background" | "Foreground" | "Orphan";
+  readonly gracePeriodSeconds?: number;
 }
 
 export interface WatchQuery {
