@@ -31,7 +31,7 @@ await runMain(async () => {
   );
   const apiKey = demoApiKey();
   await step(`kubectl apply: the tool server and the AgentDeployment ${DEMO.agent}, until it is Ready`, () =>
-    applySample(kubectl, { apiKey, toolsImage: images.emulator.reference }),
+    applySample(kubectl, { apiKey, image: images.supercargo.reference, toolsImage: images.emulator.reference }),
   );
 
   heading("One question");

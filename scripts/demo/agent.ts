@@ -42,10 +42,13 @@ export function sampleAgent(apiKey: string): z.infer<typeof agentSchema> {
   return { ...agent, spec: { ...agent.spec, exposure: { ...agent.spec.exposure, auth } } };
 }
 
-/** Applies the sample's tool server and agent into a restricted namespace and waits until the agent is Ready. */
+/**
+ * Applies the sample's tool server and agent into a restricted namespace and waits until the agent is Ready with the
+ * installed image: right after an upgrade the agent is Ready, and about to roll.
+ */
 export async function applySample(
   kubectl: Kubectl,
-  options: { readonly apiKey: string; readonly toolsImage: string },
+  options: { readonly apiKey: string; readonly image: string; readonly toolsImage: string },
 ): Promise<void> {
   await kubectl.apply(
     JSON.stringify({
@@ -57,14 +60,20 @@ export async function applySample(
   const tools = JSON.stringify({ apiVersion: "v1", kind: "List", items: readSample("tools.yaml") });
   await kubectl.apply(tools.replaceAll("SUPERCARGO_EMULATOR_IMAGE", options.toolsImage), DEMO.agentNamespace);
   await kubectl.apply(JSON.stringify(sampleAgent(options.apiKey)), DEMO.agentNamespace);
-  await kubectl.run([
-    "-n",
-    DEMO.agentNamespace,
-    "wait",
-    "--for=condition=Ready",
-    `agentdeployment/${DEMO.agent}`,
-    "--timeout=180s",
-  ]);
+  await waitForAgent(kubectl, options.image);
+}
+
+async function waitForAgent(kubectl: Kubectl, image: string): Promise<void> {
+  const run = (...args: string[]): Promise<string> =>
+    kubectl.run(["-n", DEMO.agentNamespace, ...args, "--timeout=180s"]);
+  for (const component of ["gateway", "orchestrator"]) {
+    const deployment = `deployment/${DEMO.agent}-${component}`;
+    await run("wait", "--for=create", deployment);
+    await run("wait", `--for=jsonpath={.spec.template.spec.containers[0].image}=${image}`, deployment);
+    await run("rollout", "status", deployment);
+  }
+  await run("rollout", "status", "deployment/orders");
+  await run("wait", "--for=condition=Ready", `agentdeployment/${DEMO.agent}`);
 }
 
 /** Asks the agent one question through its gateway; returns the text of the answer and the tools it called. */

@@ -27,7 +27,7 @@ export async function openWorld(helm: 3 | 4 = 4): Promise<World> {
   await installAzure(kubectl, images.emulator.reference);
   await installChart(kubectl, { helm: await ensureHelm(helm), values: demoValues(images.supercargo) });
   const apiKey = demoApiKey();
-  await applySample(kubectl, { apiKey, toolsImage: images.emulator.reference });
+  await applySample(kubectl, { apiKey, image: images.supercargo.reference, toolsImage: images.emulator.reference });
   const azure = await openAzureControl(kubectl);
   if (await hasForgottenBookings(kubectl, azure)) {
     azure.stop();
