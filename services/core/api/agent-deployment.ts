@@ -273,16 +273,19 @@ export const agentDeploymentSpecSchema = z
       {
         rule: "!(has(self.instructions) && has(self.instructionsFrom))",
         message: "instructions and instructionsFrom exclude each other",
+        fieldPath: ".instructionsFrom",
         reason: "FieldValueInvalid",
       },
       {
         rule: "!has(self.orchestrator.model) || self.models.exists(m, m.name == self.orchestrator.model)",
         message: "orchestrator.model must name one of models",
+        fieldPath: ".orchestrator.model",
         reason: "FieldValueInvalid",
       },
       {
         rule: "self.orchestrator.storage.type == 'PostgreSQL' || !has(self.orchestrator.replicas) || self.orchestrator.replicas <= 1",
         message: "orchestrator.replicas must be 0 or 1 unless storage.type is PostgreSQL",
+        fieldPath: ".orchestrator.replicas",
         reason: "FieldValueInvalid",
       },
     ),
