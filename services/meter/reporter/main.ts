@@ -45,7 +45,7 @@ async function main(): Promise<void> {
     }),
     marketplace: createMarketplace({
       baseUrl: environment.SUPERCARGO_MARKETPLACE_URL,
-      tokens: createTokenSource(environment.SUPERCARGO_CLIENT_ID),
+      token: createTokenSource(environment.SUPERCARGO_CLIENT_ID),
       clock: systemClock,
       newId: randomUUID,
     }),

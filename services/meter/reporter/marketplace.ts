@@ -4,16 +4,13 @@ import type { Clock } from "#runtime/clock.ts";
 import type { ListAnswer, Marketplace } from "./desk.ts";
 import { type HttpReply, readBatchReply, readUsageRows } from "./marketplace-answers.ts";
 
-/** Tokens for the metering API. `renew` forgets what is cached: a 403 may mean a token of yesterday's identity. */
-export interface TokenSource {
-  get(): Promise<string>;
-  renew(): void;
-}
+/** A bearer token for the metering API. Rejects when the identity gives none. */
+export type TokenSource = () => Promise<string>;
 
 export interface MarketplaceOptions {
   /** Up to and including /api, without a final slash. */
   readonly baseUrl: string;
-  readonly tokens: TokenSource;
+  readonly token: TokenSource;
   readonly clock: Clock;
   readonly newId: () => string;
 }
@@ -89,13 +86,12 @@ async function call(options: MarketplaceOptions, what: Call): Promise<HttpReply>
       signal: deadline.signal,
       headers: {
         "content-type": "application/json",
-        authorization: `Bearer ${await options.tokens.get()}`,
+        authorization: `Bearer ${await options.token()}`,
         "x-ms-requestid": requestId,
         "x-ms-correlationid": requestId,
       },
       ...(what.body === undefined ? {} : { body: what.body }),
     });
-    if (response.status === 401 || response.status === 403) options.tokens.renew();
     return {
       status: response.status,
       text: await readText(response),
