@@ -1,5 +1,5 @@
 import Koa, { type Middleware } from "koa";
-import { Refusal } from "#core/errors.ts";
+import { type ErrorCode, Refusal } from "#core/errors.ts";
 import { act } from "./act.ts";
 import { auditTurn, refused } from "./audit.ts";
 import { receiveBody, refuseUnreadBody } from "./body.ts";
@@ -17,6 +17,8 @@ const STEPS: readonly Step[] = [admit, findRoute, authenticate, entitle, takeBod
 
 /** Requests in flight at once; each may hold a body. */
 const IN_FLIGHT_MAX = 512;
+/** Refusals whose cause is ours to mend; the client is not told it. */
+const LOGGED: ReadonlySet<ErrorCode> = new Set(["internal_error", "upstream_refused_credential"]);
 /** Up to here an unread body is left to Node, which drops it and keeps the connection. */
 const SMALL_BODY_BYTES = 64 * 1024;
 
@@ -63,8 +65,7 @@ function answerRefusals(gateway: Gateway): Middleware<{ turn: Turn }> {
         return;
       }
       const refusal = toRefusal(error);
-      if (refusal.code === "internal_error")
-        gateway.log.error({ err: error, requestId: turn.requestId }, "Failed to answer");
+      if (LOGGED.has(refusal.code)) gateway.log.error({ err: error, requestId: turn.requestId }, "Failed to answer");
       turn.reason = refusal.code;
       gateway.metrics.refusals.inc({ reason: refusal.code });
       auditTurn(gateway, turn, refused(refusal));

@@ -44,7 +44,7 @@ export async function callModel(gateway: Gateway, turn: Turn, call: ModelCall): 
     if (result.kind === "answered") return;
     if (result.kind === "declined" && !RETRIABLE_STATUS.has(result.head.status))
       return passDeclined(gateway, turn, result);
-    const wait = waitOf(result, attempt, gateway.random);
+    const wait = waitOf(gateway, result, attempt);
     shortestWaitMs = Math.min(shortestWaitMs, wait.askedMs);
     const delayMs = attempt + 1 < order.length ? 0 : wait.delayMs;
     const mayGoOn = attempt + 1 < ATTEMPTS_MAX && delayMs <= gateway.timeouts.retryWaitMaxMs && isRetriable(result);
@@ -163,13 +163,16 @@ function isRetriable(result: TrialResult): boolean {
 }
 
 /** How long before the same deployment may be asked again: what it said (in three spellings), else full jitter. */
-function waitOf(result: TrialResult, attempt: number, random: () => number): { delayMs: number; askedMs: number } {
-  const askedMs = result.kind === "declined" ? retryAfterMs(result.head.headers) : undefined;
-  return { delayMs: askedMs ?? backoffDelayMs(attempt, BACKOFF, random), askedMs: askedMs ?? Number.POSITIVE_INFINITY };
+function waitOf(gateway: Gateway, result: TrialResult, attempt: number): { delayMs: number; askedMs: number } {
+  const askedMs = result.kind === "declined" ? retryAfterMs(result.head.headers, gateway.clock.now()) : undefined;
+  return {
+    delayMs: askedMs ?? backoffDelayMs(attempt, BACKOFF, gateway.random),
+    askedMs: askedMs ?? Number.POSITIVE_INFINITY,
+  };
 }
 
-/** The wait that an upstream asks for, in milliseconds; a date is not read, no known model sends one. */
-export function retryAfterMs(headers: IncomingHttpHeaders): number | undefined {
+/** The wait that an upstream asks for, in milliseconds: two spellings of Azure, then the standard's seconds or date. */
+export function retryAfterMs(headers: IncomingHttpHeaders, nowMs: number): number | undefined {
   for (const [name, unitMs] of [
     ["retry-after-ms", 1],
     ["x-ms-retry-after-ms", 1],
@@ -179,13 +182,16 @@ export function retryAfterMs(headers: IncomingHttpHeaders): number | undefined {
     const number = typeof value === "string" && value.trim() !== "" ? Number(value) : Number.NaN;
     if (Number.isFinite(number) && number >= 0) return number * unitMs;
   }
-  return undefined;
+  const untilMs = Date.parse(headers["retry-after"] ?? "");
+  return Number.isNaN(untilMs) ? undefined : Math.max(0, untilMs - nowMs);
 }
 
 function toFinalRefusal(result: Exclude<TrialResult, { kind: "answered" }>, shortestWaitMs: number): Refusal {
   switch (result.kind) {
     case "no_credential":
-      return new Refusal("upstream_refused_credential", `Cannot call the model: ${result.reason}`);
+      return new Refusal("upstream_refused_credential", "Cannot call the model as our credential for it is not there", {
+        cause: new Error(result.reason),
+      });
     case "failed":
       return result.reason === "timeout"
         ? new Refusal("upstream_timeout", "Cannot get an answer of the model as none began in time")
