@@ -1,5 +1,11 @@
 import { describe, expect, it } from "vitest";
+import { z } from "zod";
 import { environmentSchema as operatorSchema } from "../../operator/config.ts";
+import {
+  environmentSchema as reporterSchema,
+  readEnvironment,
+  readTerms,
+} from "../../services/meter/reporter/config.ts";
 import { PROFILES, render } from "./helm.ts";
 import { environmentOf, podTemplates } from "./pods.ts";
 
@@ -21,5 +27,16 @@ describe.each(PROFILES)("environment with the values %s", (profile) => {
     expect(parsed.error?.issues ?? []).toEqual([]);
     const unread = Object.keys(variables).filter((name) => !NOT_OURS.test(name) && !(name in operatorSchema.shape));
     expect(unread).toEqual([]);
+  });
+
+  it("is one that the reporter starts with, and it reads every variable", async () => {
+    const variables = await environment("reporter", profile);
+    const parsed = readEnvironment(variables);
+    const unread = Object.keys(variables).filter((name) => !NOT_OURS.test(name) && !(name in reporterSchema.shape));
+    expect(unread).toEqual([]);
+    const map = (await render({ profile })).find((one) => one.metadata.name.endsWith("-catalogue"));
+    const { data } = z.looseObject({ data: z.object({ "catalogue.yaml": z.string() }) }).parse(map);
+    const mode = variables["SUPERCARGO_PLAN_ID"] === "" ? "Plain" : "Marketplace";
+    expect(readTerms(parsed, data["catalogue.yaml"]).mode).toBe(mode);
   });
 });

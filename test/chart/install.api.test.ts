@@ -100,23 +100,24 @@ describe.each(MAJORS)("Helm %i", (major) => {
     expect(await kubectl.run(scale)).toBe("2");
   });
 
-  it("warns of a plan that the catalogue does not know", async () => {
-    const result = await helm(
-      major,
-      [
-        "upgrade",
-        RELEASE,
-        CHART,
-        ...chartFlags({ profile: "marketplace" }),
-        "--dry-run=server",
-        "--set",
-        "global.azure.marketplace.planId=gold",
-      ],
-      { kubeconfig: cluster.kubeconfig },
-    );
-    expect(result.stdout).toContain(
+  it.each([
+    [
+      "a plan that the catalogue does not know",
+      "marketplace",
+      { global: { azure: { marketplace: { planId: "gold" } } } },
       "WARNING: the catalogue has no plan gold. Usage is counted and nothing can be posted until it has.",
-    );
+    ],
+    [
+      "a plan without metering",
+      "emulator",
+      { catalogue: { plans: [{ id: "starter", displayName: "Starter", billing: "Free", dimensions: [] }] } },
+      "The plan's billing is Free: usage is counted, and no usage event is posted.",
+    ],
+  ])("says so for %s", async (...row) => {
+    const [, profile, values, line] = row;
+    const command = ["upgrade", RELEASE, CHART, ...chartFlags({ profile }), "--dry-run=server"];
+    const result = await helm(major, command, { kubeconfig: cluster.kubeconfig, values });
+    expect(result.stdout).toContain(line);
   });
 
   it("uninstalls, keeps definitions and agents, and installs again over them", async () => {

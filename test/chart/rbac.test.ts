@@ -58,11 +58,10 @@ const OPERATOR_CLUSTER = [
 const RIGHTS: Readonly<Record<string, readonly string[]>> = {
   "ClusterRole/supercargo-operator": [...OPERATOR_AGENTS, ...OPERATOR_CLUSTER],
   "ClusterRole/supercargo-reporter": [
-    "/pods: get list",
-    "supercargo.dev/agentdeployments: get list watch",
-    "supercargo.dev/podusages: get list watch patch update delete",
+    "/pods: get",
+    "supercargo.dev/podusages: get list watch patch delete",
     "supercargo.dev/usageledgers: get list watch create update",
-    "supercargo.dev/usagestatements: get list watch create update delete",
+    "supercargo.dev/usagestatements: get list watch create update",
   ],
   "ClusterRole/supercargo-sidecar": [
     "supercargo.dev/podusages/status: get update",
