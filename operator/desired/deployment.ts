@@ -158,7 +158,6 @@ function sidecarContainer(
     args: ["/app/sidecar.js"],
     env: [
       HEAP,
-      { name: "SUPERCARGO_COMPONENT", value: part.component },
       fromField("SUPERCARGO_POD_NAME", "metadata.name"),
       fromField("SUPERCARGO_POD_NAMESPACE", "metadata.namespace"),
       fromField("SUPERCARGO_POD_UID", "metadata.uid"),
