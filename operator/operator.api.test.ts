@@ -83,11 +83,29 @@ describe("an AgentDeployment", () => {
     await condition("Ready", { status: "True" });
     for (const ref of CHILDREN)
       for (const child of must(await api.client.list(ref, { namespace, labelSelector: LABEL })).items)
-        expect(child.metadata["ownerReferences"], `${ref.kind} ${child.metadata.name}`).toMatchObject([
-          { kind: "AgentDeployment", uid: agent.metadata.uid, controller: true, blockOwnerDeletion: true },
-        ]);
+        expect(at(child, "metadata.ownerReferences.0"), `${ref.kind} ${child.metadata.name}`).toMatchObject({
+          kind: "AgentDeployment",
+          uid: agent.metadata.uid,
+          controller: true,
+          blockOwnerDeletion: true,
+        });
     for (const usage of must(await api.client.list(POD_USAGES, { namespace })).items)
       expect(usage.metadata["ownerReferences"]).toBeUndefined();
+  });
+
+  it("keeps account, role and network policy of a deleted agent until its usage is settled", async () => {
+    await createAgent();
+    await condition("Ready", { status: "True" });
+    const usages = must(await api.client.list(POD_USAGES, { namespace })).items.map((usage) => usage.metadata.uid);
+    expect(usages.length).toBeGreaterThan(0);
+    for (const ref of [SERVICE_ACCOUNTS, ROLE_BINDINGS, NETWORK_POLICIES])
+      await waitFor(`every ${ref.kind} to be kept`, async () => {
+        const children = must(await api.client.list(ref, { namespace, labelSelector: LABEL })).items;
+        const kept = children.map((child) => podUsageOwnersOf(child).sort());
+        return children.length > 0 && kept.every((owners) => owners.join() === [...usages].sort().join())
+          ? true
+          : undefined;
+      });
   });
 
   it("gives a pod its first grant, and later ones what the reporter gave", async () => {
@@ -506,4 +524,10 @@ async function condition(type: string, wanted: { status: string; reason?: string
     if (!matches) throw new Error(`${JSON.stringify(conditions)}\n${operator.log.slice(-5).join("")}`);
     return String(found.message);
   });
+}
+
+function podUsageOwnersOf(object: KubeObject): string[] {
+  const owners = object.metadata["ownerReferences"];
+  if (!Array.isArray(owners)) return [];
+  return owners.filter((owner) => owner.kind === "PodUsage").map((owner) => String(owner.uid));
 }

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { POD_USAGES, PODS } from "#runtime/kube/resources.ts";
 import type { KubeObject, ResourceRef } from "#runtime/kube/types.ts";
 import { BY_AGENT, type Cache } from "./cache.ts";
-import { type Component, COMPONENTS } from "./desired/names.ts";
+import { type Component, COMPONENTS, type PodUsageOwner } from "./desired/names.ts";
 import type { Agent } from "./observe.ts";
 
 /** One pod of an agent with what it reports. */
@@ -43,6 +43,15 @@ export function observePods(agent: Agent, caches: (ref: ResourceRef) => Cache): 
       ];
     })
     .filter((pod) => pod.state !== "Ended");
+}
+
+/** The PodUsages of these pods, in an order that does not change by itself. */
+export function podUsageOwners(pods: readonly PodView[]): PodUsageOwner[] {
+  return pods
+    .flatMap(({ usage }) =>
+      usage?.metadata.uid === undefined ? [] : [{ name: usage.metadata.name, uid: usage.metadata.uid }],
+    )
+    .sort((a, b) => a.name.localeCompare(b.name));
 }
 
 const containersSchema = z.array(z.object({ state: z.record(z.string(), z.unknown()).nullish() })).nullish();

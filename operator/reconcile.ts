@@ -17,7 +17,7 @@ import type { Recorder } from "./events.ts";
 import type { Cluster } from "./kube.ts";
 import { observeMetering } from "./metering-health.ts";
 import { type Agent, observeChildren, observeDeployment, parseAgent } from "./observe.ts";
-import { observePods, type PodView } from "./pods.ts";
+import { observePods, podUsageOwners, type PodView } from "./pods.ts";
 import { observeReferences, type References } from "./references.ts";
 import { nextLookMs } from "./requeue.ts";
 import { toWorkloadView } from "./rollout.ts";
@@ -95,7 +95,8 @@ async function decide(pass: Pass, context: ReconcileContext): Promise<void> {
   pass.problems.push(...unsupportedFields(spec), ...references.problems);
   if (pass.problems.some((problem) => problem.blocking === "Yes")) return;
   const { instructions, peers } = references;
-  const { objects, digests } = desiredObjects({ agent, spec, settings, cluster: facts, instructions, peers });
+  const usages = podUsageOwners(pass.pods);
+  const { objects, digests } = desiredObjects({ agent, spec, settings, cluster: facts, instructions, peers, usages });
   pass.desired = objects;
   pass.digests = digests;
 }

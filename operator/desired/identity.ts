@@ -2,7 +2,10 @@ import { ROLE_BINDINGS, SERVICE_ACCOUNTS } from "#runtime/kube/resources.ts";
 import { type DesiredInput, serviceAccountOf } from "./input.ts";
 import { child, childName, COMPONENTS, type DesiredObject } from "./names.ts";
 
-/** One account per component, so that a token tells which one calls; none is mounted by itself. */
+/**
+ * One account per component, so that a token tells which one calls; none is mounted by itself. Without its account and
+ * its role a sidecar could not publish the last totals of a pod whose agent is deleted: both stay until they are settled.
+ */
 export function serviceAccounts(input: DesiredInput): DesiredObject[] {
   const { agent, spec } = input;
   const clientId = spec.identity?.clientId;
@@ -12,6 +15,7 @@ export function serviceAccounts(input: DesiredInput): DesiredObject[] {
         ref: SERVICE_ACCOUNTS,
         name: childName(agent, component),
         component,
+        keptBy: input.usages,
         ...(component === "gateway" && clientId !== undefined
           ? { annotations: { "azure.workload.identity/client-id": clientId } }
           : {}),
@@ -26,6 +30,7 @@ export function roleBinding(input: DesiredInput): DesiredObject {
   return child(agent, {
     ref: ROLE_BINDINGS,
     name: childName(agent, "sidecar"),
+    keptBy: input.usages,
     body: {
       roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: settings.sidecarClusterRole },
       subjects: COMPONENTS.map((component) => ({

@@ -1,6 +1,6 @@
 import type { AgentDeploymentSpec } from "#core/api/agent-deployment.ts";
 import type { Settings } from "../config.ts";
-import type { AgentIdentity, Component } from "./names.ts";
+import type { AgentIdentity, Component, PodUsageOwner } from "./names.ts";
 
 /** What all agents share and the API server tells. */
 export interface ClusterFacts {
@@ -26,6 +26,8 @@ export interface DesiredInput {
   readonly instructions: string;
   /** Where the models and tools are, as the network sees them. */
   readonly peers: Readonly<Record<Component, readonly EgressRule[]>>;
+  /** PodUsages of pods that have not ended, by name: they keep what those pods need after the agent is deleted. */
+  readonly usages: readonly PodUsageOwner[];
 }
 
 /** Pods that should run now. Revoked leaves one gateway to answer 403. */

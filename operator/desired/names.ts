@@ -48,7 +48,16 @@ export function commonLabels(agent: { readonly name: string }, component?: Compo
   };
 }
 
-/** A child owned by its agent: the garbage collector takes it when the agent goes. */
+/** A PodUsage as an owner reference needs it. */
+export interface PodUsageOwner {
+  readonly name: string;
+  readonly uid: string;
+}
+
+/**
+ * A child owned by its agent: the garbage collector takes it when the agent goes. What a pod needs to its last second
+ * is owned by the agent's PodUsages as well, and so goes when the last one is settled.
+ */
 export function child(
   agent: AgentIdentity,
   options: {
@@ -56,6 +65,7 @@ export function child(
     readonly name: string;
     readonly component?: Component | undefined;
     readonly annotations?: Readonly<Record<string, string>>;
+    readonly keptBy?: readonly PodUsageOwner[];
     readonly body: Readonly<Record<string, unknown>>;
   },
 ): DesiredObject {
@@ -78,6 +88,12 @@ export function child(
             controller: true,
             blockOwnerDeletion: true,
           },
+          ...(options.keptBy ?? []).map(({ name, uid }) => ({
+            apiVersion: "supercargo.dev/v1alpha1",
+            kind: "PodUsage",
+            name,
+            uid,
+          })),
         ],
       },
       ...options.body,

@@ -19,13 +19,17 @@ const DNS_PEERS = [
 /** Judged after the Service is translated: 5353 where DNS runs without privileges. */
 const DNS_PORTS = [53, 5353] as const;
 
-/** Default deny both ways and named peers; one policy per component, as a policy applies to whole pods. */
+/**
+ * Default deny both ways and named peers; one policy per component, as a policy applies to whole pods. They outlive the
+ * agent until its pods are gone: a pod that drains without a policy could reach everything.
+ */
 export function networkPolicies(input: DesiredInput): DesiredObject[] {
   return COMPONENTS.map((component) =>
     child(input.agent, {
       ref: NETWORK_POLICIES,
       name: childName(input.agent, component),
       component,
+      keptBy: input.usages,
       body: {
         spec: {
           podSelector: { matchLabels: selectorLabels(input.agent, component) },

@@ -1,0 +1,264 @@
+import { describe, expect, it } from "vitest";
+import { z } from "zod";
+import { gatewayConfigSchema, orchestratorConfigSchema } from "#core/api/pod-config.ts";
+import type { KubeObject } from "#runtime/kube/types.ts";
+import { sampleInput } from "../../test/fakes/desired-input.ts";
+import { sha256 } from "../canonical.ts";
+import type { DesiredInput } from "./input.ts";
+import { desiredObjects } from "./objects.ts";
+
+const mountSchema = z.object({ name: z.string(), mountPath: z.string(), readOnly: z.boolean().optional() });
+const containerSchema = z.looseObject({
+  name: z.string(),
+  args: z.array(z.string()),
+  command: z.undefined().optional(),
+  restartPolicy: z.string().optional(),
+  securityContext: z.unknown(),
+  env: z.array(z.looseObject({ name: z.string(), value: z.string().optional() })),
+  volumeMounts: z.array(mountSchema),
+  resources: z.looseObject({ limits: z.record(z.string(), z.string()).optional() }),
+});
+const deploymentSchema = z.object({
+  spec: z.object({
+    replicas: z.number(),
+    strategy: z.object({ type: z.string() }),
+    selector: z.object({ matchLabels: z.record(z.string(), z.string()) }),
+    template: z.object({
+      metadata: z.object({
+        labels: z.record(z.string(), z.string()),
+        annotations: z.record(z.string(), z.string()).optional(),
+      }),
+      spec: z.looseObject({
+        serviceAccountName: z.string(),
+        automountServiceAccountToken: z.literal(false),
+        terminationGracePeriodSeconds: z.number(),
+        securityContext: z.unknown(),
+        initContainers: z.array(containerSchema).length(1),
+        containers: z.array(containerSchema).length(1),
+        volumes: z.array(z.looseObject({ name: z.string() })),
+      }),
+    }),
+  }),
+});
+
+function find(input: DesiredInput, kind: string, name: string): KubeObject | undefined {
+  return desiredObjects(input).objects.find(
+    ({ object }) => object.kind === kind && object.metadata.name === `order-desk-${name}`,
+  )?.object;
+}
+
+function deployment(input: DesiredInput, component: string): z.output<typeof deploymentSchema>["spec"] {
+  return deploymentSchema.parse(find(input, "Deployment", component)).spec;
+}
+
+describe("the pods", () => {
+  const components = ["gateway", "orchestrator"] as const;
+
+  it.each(components)("of the %s hold to Pod Security restricted in every container", (component) => {
+    const { spec } = deployment(sampleInput(), component).template;
+    expect(spec.securityContext).toMatchObject({
+      runAsNonRoot: true,
+      runAsUser: 65_532,
+      fsGroup: 65_532,
+      seccompProfile: { type: "RuntimeDefault" },
+    });
+    for (const container of [...spec.initContainers, ...spec.containers]) {
+      expect(container.securityContext).toEqual({
+        allowPrivilegeEscalation: false,
+        readOnlyRootFilesystem: true,
+        runAsNonRoot: true,
+        capabilities: { drop: ["ALL"] },
+        seccompProfile: { type: "RuntimeDefault" },
+      });
+      expect(container.resources.limits?.["memory"]).toBeDefined();
+      expect(container.env).toContainEqual({ name: "NODE_OPTIONS", value: "--max-old-space-size-percentage=75" });
+      expect(container.volumeMounts.map((mount) => mount.mountPath)).toContain("/tmp");
+    }
+  });
+
+  it.each(components)("of the %s have a meter that starts before the service and outlives it", (component) => {
+    const { spec } = deployment(sampleInput(), component).template;
+    expect(spec.initContainers[0]).toMatchObject({ name: "meter", restartPolicy: "Always", args: ["/app/sidecar.js"] });
+    expect(spec.containers[0]).toMatchObject({ name: component, args: [`/app/${component}.js`] });
+    expect(spec.terminationGracePeriodSeconds).toBeGreaterThanOrEqual(25 + 10);
+  });
+
+  it.each(components)(
+    "of the %s give the API server's token to the meter alone, and each file one writer",
+    (component) => {
+      const { spec } = deployment(sampleInput(), component).template;
+      const [sidecar] = spec.initContainers;
+      const [service] = spec.containers;
+      const mounts = (container: typeof service): Record<string, boolean> =>
+        Object.fromEntries((container?.volumeMounts ?? []).map((mount) => [mount.name, mount.readOnly === true]));
+      expect(mounts(service)).not.toHaveProperty("kubernetes");
+      expect(mounts(sidecar)).not.toHaveProperty("service-token");
+      expect([mounts(service)["control"], mounts(sidecar)["control"]]).toEqual([true, false]);
+      expect([mounts(service)["counters"], mounts(sidecar)["counters"]]).toEqual([false, true]);
+      const secrets = Object.keys(mounts(sidecar)).filter((name) => name.startsWith("secret-"));
+      expect(secrets).toEqual([]);
+      const volumes = new Set(spec.volumes.map((volume) => volume.name));
+      for (const container of [service, sidecar])
+        for (const name of Object.keys(mounts(container))) expect(volumes).toContain(name);
+    },
+  );
+
+  it("mount only the Secrets of their own component, read-only, key by key", () => {
+    const secretsOf = (component: string): unknown[] =>
+      deployment(sampleInput(), component).template.spec.volumes.flatMap((volume) =>
+        "secret" in volume ? [volume["secret"]] : [],
+      );
+    expect(secretsOf("gateway")).toEqual([
+      { secretName: "azure", defaultMode: 0o440, items: [{ key: "api-key", path: "api-key" }] },
+    ]);
+    expect(secretsOf("orchestrator")).toEqual([
+      { secretName: "tool", defaultMode: 0o440, items: [{ key: "token", path: "token" }] },
+    ]);
+  });
+
+  it("do not change with the config: nothing of it is in the template", () => {
+    const changed = sampleInput({ exposure: {}, budgets: { turns: { max: 3 } } }, { instructions: "Other." });
+    for (const component of components)
+      expect(deployment(changed, component).template.spec.containers).toEqual(
+        deployment(sampleInput(), component).template.spec.containers,
+      );
+  });
+
+  it("carry Azure's label only in the Marketplace, and no label of a user replaces ours", () => {
+    const labels = { "supercargo.dev/agent": "other", team: "shop" };
+    const input = sampleInput({ gateway: { podLabels: labels } });
+    expect(deployment(input, "gateway").template.metadata.labels).toMatchObject({
+      "supercargo.dev/agent": "order-desk",
+      team: "shop",
+    });
+    const name = "azure-extensions-usage-release-identifier";
+    expect(deployment(input, "gateway").template.metadata.labels).not.toHaveProperty(name);
+    const sold = { ...input, settings: { ...input.settings, extensionRelease: "supercargo" } };
+    expect(deployment(sold, "gateway").template.metadata.labels[name]).toBe("supercargo");
+  });
+
+  it.each([
+    ["by default", {}, 2, 1],
+    ["as asked", { gateway: { replicas: 5 }, orchestrator: { replicas: 0 } }, 5, 0],
+    ["when paused", { mode: "Paused" }, 2, 1],
+    ["when revoked", { mode: "Revoked", gateway: { replicas: 5 } }, 1, 0],
+  ])("are as many %s", (_, spec, gateways, orchestrators) => {
+    expect(deployment(sampleInput(spec), "gateway").replicas).toBe(gateways);
+    expect(deployment(sampleInput(spec), "orchestrator").replicas).toBe(orchestrators);
+  });
+
+  it("of the orchestrator never run two at a time, and keep their journal on a volume", () => {
+    const spec = deployment(sampleInput(), "orchestrator");
+    expect(spec.strategy.type).toBe("Recreate");
+    expect(spec.template.spec.volumes).toContainEqual({
+      name: "journal",
+      persistentVolumeClaim: { claimName: "order-desk-journal" },
+    });
+    const ephemeral = sampleInput({ orchestrator: { storage: { type: "Ephemeral" } } });
+    expect(find(ephemeral, "PersistentVolumeClaim", "journal")).toBeUndefined();
+    expect(deployment(ephemeral, "orchestrator").template.spec.volumes).toContainEqual({
+      name: "journal",
+      emptyDir: { sizeLimit: "1Gi" },
+    });
+  });
+});
+
+describe("the config", () => {
+  it("is what the services parse, and its digests are those of the files", () => {
+    const { digests } = desiredObjects(sampleInput());
+    const data = z
+      .object({ data: z.record(z.string(), z.string()) })
+      .parse(find(sampleInput(), "ConfigMap", "config")).data;
+    const gateway = gatewayConfigSchema.parse(JSON.parse(data["gateway.json"] ?? ""));
+    const orchestrator = orchestratorConfigSchema.parse(JSON.parse(data["orchestrator.json"] ?? ""));
+    expect(gateway.models[0]?.deployments[0]).toMatchObject({
+      baseUrl: "https://example.openai.azure.com/openai/v1",
+      model: "gpt",
+      auth: { type: "SecretFile", file: "/etc/supercargo/secrets/azure/api-key" },
+    });
+    expect(orchestrator).toMatchObject({
+      generation: 3,
+      instructions: "You answer.",
+      model: "default",
+      budgets: { turns: 20 },
+    });
+    expect(digests.gateway).toBe(sha256(data["gateway.json"] ?? ""));
+    expect(digests.orchestrator).toBe(sha256(data["orchestrator.json"] ?? ""));
+  });
+
+  it("lets each component believe the other one's account alone, by audiences that match", () => {
+    const data = z
+      .object({ data: z.record(z.string(), z.string()) })
+      .parse(find(sampleInput(), "ConfigMap", "config")).data;
+    const gateway = gatewayConfigSchema.parse(JSON.parse(data["gateway.json"] ?? ""));
+    const orchestrator = orchestratorConfigSchema.parse(JSON.parse(data["orchestrator.json"] ?? ""));
+    expect(gateway.serviceIdentity.subjects).toEqual(["system:serviceaccount:agents:order-desk-orchestrator"]);
+    expect(orchestrator.serviceIdentity.subjects).toEqual(["system:serviceaccount:agents:order-desk-gateway"]);
+    expect(gateway.orchestrator.audience).toBe(orchestrator.serviceIdentity.audience);
+    expect(orchestrator.gateway.audience).toBe(gateway.serviceIdentity.audience);
+    const audience = (component: string): unknown =>
+      deployment(sampleInput(), component).template.spec.volumes.find((volume) => volume.name === "service-token");
+    expect(JSON.stringify(audience("gateway"))).toContain(gateway.orchestrator.audience);
+    expect(JSON.stringify(audience("orchestrator"))).toContain(orchestrator.gateway.audience);
+  });
+});
+
+describe("the network policies", () => {
+  const policySchema = z.object({
+    spec: z.object({
+      podSelector: z.unknown(),
+      policyTypes: z.array(z.string()),
+      ingress: z.array(z.object({ from: z.array(z.unknown()).min(1), ports: z.array(z.unknown()).min(1) })),
+      egress: z.array(z.object({ to: z.array(z.unknown()).min(1), ports: z.array(z.unknown()).min(1) })),
+    }),
+  });
+  const policy = (input: DesiredInput, component: string) =>
+    policySchema.parse(find(input, "NetworkPolicy", component)).spec;
+  const pods = (component: string): unknown => ({
+    podSelector: {
+      matchLabels: {
+        "supercargo.dev/agent": "order-desk",
+        "app.kubernetes.io/component": component,
+        "app.kubernetes.io/managed-by": "supercargo",
+      },
+    },
+  });
+
+  it("deny both ways and name every peer: no rule is open", () => {
+    for (const component of ["gateway", "orchestrator"])
+      expect(policy(sampleInput(), component).policyTypes).toEqual(["Ingress", "Egress"]);
+  });
+
+  it("let in: named namespaces and the orchestrator to the gateway, the gateway alone to the orchestrator", () => {
+    const shop = { namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "shop" } } };
+    expect(policy(sampleInput(), "gateway").ingress).toEqual([
+      { from: [pods("orchestrator"), shop], ports: [{ port: 8080, protocol: "TCP" }] },
+    ]);
+    expect(policy(sampleInput(), "orchestrator").ingress).toEqual([
+      { from: [pods("gateway")], ports: [{ port: 8088, protocol: "TCP" }] },
+    ]);
+  });
+
+  it("let out: DNS, the API server at its own address, the other component, and the peers given", () => {
+    const rule = { to: [{ ipBlock: { cidr: "203.0.113.0/24" } }], ports: [{ port: 443, protocol: "TCP" as const }] };
+    const { egress } = policy(sampleInput({}, { peers: { gateway: [rule], orchestrator: [] } }), "gateway");
+    expect(egress.slice(1)).toEqual([
+      { to: [{ ipBlock: { cidr: "10.199.0.1/32" } }], ports: [{ port: 6443, protocol: "TCP" }] },
+      { to: [pods("orchestrator")], ports: [{ port: 8088, protocol: "TCP" }] },
+      rule,
+    ]);
+  });
+
+  it("stand before any pod: they are applied first", () => {
+    const kinds = desiredObjects(sampleInput()).objects.map(({ object }) => object.kind);
+    expect(kinds.lastIndexOf("NetworkPolicy")).toBeLessThan(kinds.indexOf("Deployment"));
+    expect(kinds.indexOf("ConfigMap")).toBeLessThan(kinds.indexOf("Deployment"));
+  });
+});
+
+describe("names", () => {
+  it("stay DNS labels for the longest agent name", () => {
+    const input = sampleInput({}, { agent: { namespace: "n", name: "a".repeat(40), uid: "u", generation: 1 } });
+    for (const { object } of desiredObjects(input).objects) expect(object.metadata.name.length).toBeLessThanOrEqual(63);
+  });
+});
