@@ -80,7 +80,7 @@ export const RESOURCES: readonly CrdDefinition[] = [
       column("Entitlement", ".spec.grants.entitlement.state"),
       column("Mode", ".spec.control.mode"),
       column("Final", ".status.final"),
-      { name: "Reported", type: "date", jsonPath: ".status.reportedAt" },
+      { name: "Reported", type: "string", jsonPath: ".status.reportedAt" },
       age,
     ],
   },
