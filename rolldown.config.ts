@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { defineConfig, type Plugin } from "rolldown";
 
 /** One bundled file per process; the chart and the operator choose which one a container runs. */
@@ -21,15 +20,13 @@ const moduleType: Plugin = {
 };
 
 export default defineConfig(
-  Object.entries(ENTRIES)
-    .filter(([, input]) => existsSync(input))
-    .map(([name, input]) => ({
-      input,
-      platform: "node" as const,
-      plugins: [moduleType],
-      // Koa's deprecation helper evaluates one constant of its own.
-      checks: { eval: false },
-      // A dynamic import, such as that of @azure/identity, may not split a file off.
-      output: { file: `dist/${name}.js`, format: "esm" as const, codeSplitting: false },
-    })),
+  Object.entries(ENTRIES).map(([name, input]) => ({
+    input,
+    platform: "node" as const,
+    plugins: [moduleType],
+    // Koa's deprecation helper evaluates one constant of its own.
+    checks: { eval: false },
+    // A dynamic import, such as that of @azure/identity, may not split a file off.
+    output: { file: `dist/${name}.js`, format: "esm" as const, codeSplitting: false },
+  })),
 );

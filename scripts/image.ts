@@ -140,10 +140,6 @@ function imageRef(folder: string, target: Target, digest: string): ImageRef {
 async function bundle(dist: string): Promise<void> {
   rmSync(dist, { recursive: true, force: true });
   await runCommand([process.execPath, join(repositoryFolder, "node_modules/rolldown/bin/cli.mjs"), "-c"]);
-  for (const name of ["operator", "gateway", "orchestrator", "sidecar", "reporter"]) {
-    const file = join(dist, `${name}.js`);
-    if (!existsSync(file)) writeFileSync(file, `throw new Error("${name} has no entry yet");\n`);
-  }
 }
 
 function sourcesDigest(): string {

@@ -4,7 +4,7 @@ import { createKubectl, type Kubectl, waitFor } from "../../../scripts/demo/kube
 import { forwardPort } from "../../../scripts/demo/port-forward.ts";
 import { buildImages } from "../../../scripts/image.ts";
 import { ensureKubectl } from "../../../scripts/tools/helm-and-kubectl.ts";
-import { openCluster } from "./cluster.ts";
+import { type Cluster, localCluster, openCluster } from "./cluster.ts";
 
 const NAMESPACE = "cluster-check";
 /** Answers 200 on 8080 and writes one line. */
@@ -12,11 +12,12 @@ const SERVER = `require("http").createServer((q, r) => r.end("hello")).listen(80
 process.on("SIGTERM", () => process.exit(0));`;
 const IDLE = `process.on("SIGTERM", () => process.exit(0)); setInterval(() => {}, 1000)`;
 
+let cluster: Cluster;
 let kubectl: Kubectl;
 let image: string;
 
 beforeAll(async () => {
-  const cluster = await openCluster();
+  cluster = await openCluster();
   kubectl = createKubectl({ path: await ensureKubectl(), kubeconfig: cluster.kubeconfig });
   image = (await buildImages(cluster)).supercargo.reference;
   await kubectl.run(["delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=60s"]);
@@ -48,6 +49,9 @@ describe("the cluster", () => {
 
   it("runs the product image as 65532 on a read-only root with a heap that fits its memory", async () => {
     expect(await inClient(`console.log(process.getuid(), process.getgid())`)).toBe("65532 65532");
+    expect(await inClient(`console.log(require("fs").readdirSync("/app").join())`)).toBe(
+      "gateway.js,operator.js,orchestrator.js,package.json,reporter.js,sidecar.js",
+    );
     expect(await inClient(`try { require("fs").writeFileSync("/app/x", "") } catch (e) { console.log(e.code) }`)).toBe(
       "EROFS",
     );
@@ -60,6 +64,24 @@ describe("the cluster", () => {
     expect(await fetchInClient("http://server:8080")).toBe("hello");
     expect(await fetchInClient(`http://server.${NAMESPACE}.svc.cluster.local:8080`)).toBe("hello");
     expect(await fetchInClient("http://192.0.2.1:80")).toBe("EHOSTUNREACH");
+  });
+
+  it("lets a name of Azure resolve as a service when asked to, and no longer when not", async ({ skip }) => {
+    if (cluster.kind !== "local") skip("only the local cluster's DNS can be told");
+    const lookUp = `require("dns").lookup("marketplaceapi.microsoft.com", (e, a) => console.log(e ? "unknown" : a))`;
+    await localCluster.up({ aliases: { "marketplaceapi.microsoft.com": `server.${NAMESPACE}.svc.cluster.local` } });
+    const address = await kubectl.run([
+      "-n",
+      NAMESPACE,
+      "get",
+      "service",
+      "server",
+      "-o",
+      "jsonpath={.spec.clusterIP}",
+    ]);
+    expect(await inClient(lookUp)).toBe(address);
+    await localCluster.up();
+    expect(await inClient(lookUp)).toBe("unknown");
   });
 
   it("enforces NetworkPolicy: a default deny cuts the client off, a named peer lets it in again", async () => {
@@ -97,7 +119,8 @@ describe("the cluster", () => {
     expect(JSON.parse(keys)).toMatchObject({ keys: [{ kid: JSON.parse(header).kid }] });
   });
 
-  it("gives a claim a volume that fsGroup may write, and takes it back empty", async () => {
+  it("gives a claim a volume that fsGroup may write, and takes it back empty", async ({ skip }) => {
+    if (cluster.kind !== "local") skip("only the local cluster's volumes lie on this machine");
     expect(await inClient(`require("fs").writeFileSync("/data/kept", "x"); console.log("written")`)).toBe("written");
     const volume = await kubectl.run(["-n", NAMESPACE, "get", "pvc", "data", "-o", "jsonpath={.spec.volumeName}"]);
     const path = await kubectl.run(["get", "pv", volume, "-o", "jsonpath={.spec.local.path}"]);
