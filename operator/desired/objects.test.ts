@@ -138,11 +138,11 @@ describe("the pods", () => {
   });
 
   it.each([
-    ["by default", {}, 2, 1],
-    ["as asked", { gateway: { replicas: 5 }, orchestrator: { replicas: 0 } }, 5, 0],
-    ["when paused", { mode: "Paused" }, 2, 1],
-    ["when revoked", { mode: "Revoked", gateway: { replicas: 5 } }, 1, 0],
-  ])("are as many %s", (_, spec, gateways, orchestrators) => {
+    ["by default", {}, [2, 1]],
+    ["as asked", { gateway: { replicas: 5 }, orchestrator: { replicas: 0 } }, [5, 0]],
+    ["when paused", { mode: "Paused" }, [2, 1]],
+    ["when revoked", { mode: "Revoked", gateway: { replicas: 5 } }, [1, 0]],
+  ])("are as many %s", (_, spec, [gateways, orchestrators]) => {
     expect(deployment(sampleInput(spec), "gateway").replicas).toBe(gateways);
     expect(deployment(sampleInput(spec), "orchestrator").replicas).toBe(orchestrators);
   });

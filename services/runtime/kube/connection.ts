@@ -1,6 +1,7 @@
-import { Agent as HttpAgent, request as httpRequest, type ClientRequest, type IncomingMessage } from "node:http";
+import type { Agent, ClientRequest, IncomingMessage } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest, type RequestOptions } from "node:https";
 import type { Socket } from "node:net";
+import { Agent as HttpAgent, request as httpRequest } from "../node-http.ts";
 
 /** Connections of one kind; watches hold theirs for minutes and must not starve calls. */
 const SOCKETS_MAX = 32;
@@ -88,7 +89,7 @@ export async function readJson(response: IncomingMessage): Promise<unknown> {
   }
 }
 
-function createAgent(secure: boolean): HttpAgent | HttpsAgent {
+function createAgent(secure: boolean): Agent | HttpsAgent {
   const settings = { keepAlive: true, maxSockets: SOCKETS_MAX, keepAliveMsecs: KEEP_ALIVE_MS };
   return secure ? new HttpsAgent(settings) : new HttpAgent(settings);
 }

@@ -56,8 +56,8 @@ async function serve(
   return { client, seen, waits };
 }
 
-function json(response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void {
-  response.writeHead(status, { "content-type": "application/json", ...headers });
+function json(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { "content-type": "application/json" });
   response.end(JSON.stringify(body));
 }
 
@@ -99,7 +99,7 @@ describe("createKubeClient() repeats", () => {
   it("obeys Retry-After", async () => {
     const { client: kube, waits } = await serve((_, response, count) =>
       count === 1
-        ? json(response, 429, status(429, "TooManyRequests"), { "retry-after": "3" })
+        ? json(response.setHeader("retry-after", "3"), 429, status(429, "TooManyRequests"))
         : json(response, 200, pod),
     );
     expect(await kube.get(PODS, { namespace: "n", name: "a" })).toMatchObject({ ok: true });
@@ -167,7 +167,7 @@ describe("createKubeClient() requests", () => {
 
   it("return the server's Date, the clock of money", async () => {
     const { client: kube } = await serve((_, response) =>
-      json(response, 200, pod, { date: "Tue, 24 Nov 2026 23:00:00 GMT" }),
+      json(response.setHeader("date", "Tue, 24 Nov 2026 23:00:00 GMT"), 200, pod),
     );
     const result = await kube.get(PODS, { namespace: "n", name: "a" });
     expect(result.ok && result.dateMs).toBe(Date.parse("2026-11-24T23:00:00Z"));
