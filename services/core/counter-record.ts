@@ -29,14 +29,14 @@ const recordSchema = z.object({
 });
 export type CounterRecord = z.output<typeof recordSchema>;
 
-/** The bytes of one slot. Throws when the record does not fit: the label set must be bounded. */
+/** The bytes to write at the start of a slot; what an older record left behind them means nothing. Throws when the record does not fit: the label set must be bounded. */
 export function encodeCounterSlot(record: CounterRecord): Uint8Array {
   const payload = new TextEncoder().encode(JSON.stringify(record));
   if (payload.length > COUNTER_SLOT_BYTES - 8)
     throw new Error(
       `Cannot store counters as the record must be at most ${COUNTER_SLOT_BYTES - 8} bytes: current size is ${payload.length}`,
     );
-  const slot = new Uint8Array(COUNTER_SLOT_BYTES);
+  const slot = new Uint8Array(8 + payload.length);
   const view = new DataView(slot.buffer);
   view.setUint32(0, payload.length);
   view.setUint32(4, crc32c(payload));

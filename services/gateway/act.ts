@@ -57,7 +57,7 @@ async function callByModel(gateway: Gateway, turn: Turn, operation: ModelOperati
   turn.model = route.alias;
   entitle(gateway, turn.caller?.kind === "orchestrator" ? "run_model_call" : "client_model_call");
   checkModelRequest(operation, request);
-  await callModel(gateway, turn, { operation, route, request });
+  await callModel(gateway, turn, { snapshot, operation, route, request });
 }
 
 function entitle(gateway: Gateway, kind: EntitlementRequest["kind"]): void {

@@ -7,6 +7,7 @@ import { createEventSink } from "./events.ts";
 import type { Gateway } from "./gateway.ts";
 import { answerHeaders, isEventStream, passDeclined } from "./pass.ts";
 import { settleAgent } from "./settle.ts";
+import { endpointOf } from "./snapshot.ts";
 import { createStreamWatch } from "./stream-watch.ts";
 import type { Turn } from "./turn.ts";
 
@@ -49,16 +50,16 @@ export async function callAgent(gateway: Gateway, turn: Turn, call: AgentCall): 
 }
 
 async function tryOrchestrator(gateway: Gateway, turn: Turn, call: AgentCall): Promise<AttemptOutcome> {
-  const config = turn.snapshot?.config;
   const token = gateway.serviceToken();
-  if (config === undefined || turn.caller === undefined)
+  if (turn.snapshot === undefined || turn.caller === undefined)
     throw new Error("An agent call must follow the steps before it");
   if (token === undefined) throw new Refusal("not_ready", "Cannot call the agent before our own token is there");
-  const url = new URL(config.orchestrator.url);
+  const { config } = turn.snapshot;
+  const endpoint = endpointOf(turn.snapshot, config.orchestrator.url);
   const attempt = startAttempt({
-    dispatcher: gateway.upstreams.pool("orchestrator", url.origin),
+    dispatcher: gateway.upstreams.pool("orchestrator", endpoint.origin),
     method: call.method,
-    path: `${url.pathname.replace(/\/$/, "")}${call.target}`,
+    path: `${endpoint.basePath}${call.target}`,
     headers: {
       ...(call.body === null ? {} : { "content-type": "application/json" }),
       authorization: `Bearer ${token}`,

@@ -30,6 +30,7 @@ export interface AnswerOptions {
 /** Above this size an answer is passed on while it comes; only its end is held back until it is counted. */
 const WHOLE_BYTES_MAX = 1024 * 1024;
 const TAIL_BYTES = 64 * 1024;
+const ONE_WRITE_BYTES_MAX = 16 * 1024;
 
 /** A JSON answer: held until it is whole and counted, so that one that cannot be counted can still become a 503. */
 export function createJsonSink(options: AnswerOptions): Sink {
@@ -70,7 +71,9 @@ export function createJsonSink(options: AnswerOptions): Sink {
       }
       if (!isPassing)
         response.writeHead(options.head.status, { ...options.headers(), "content-length": String(rest.length) });
-      response.end(rest);
+      // Node sends head and text in one write, head and bytes in two. Latin-1 keeps every byte as it is.
+      if (rest.length <= ONE_WRITE_BYTES_MAX) response.end(rest.toString("latin1"), "latin1");
+      else response.end(rest);
     },
     cut(side) {
       if (!isPassing && side !== "client") return false;

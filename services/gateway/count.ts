@@ -7,7 +7,7 @@ import type { TokenUsage } from "./usage.ts";
 import { estimateTokens } from "./usage.ts";
 
 /** Base units of one unit of work. */
-export type CountedUsage = Partial<Record<BaseDimension, bigint>>;
+export type CountedUsage = Readonly<Record<string, bigint>> & { readonly [D in BaseDimension]?: bigint };
 
 /** Money's side of the gateway: nothing is answered that is not in the counter file. */
 export interface Meter {
@@ -32,7 +32,7 @@ export function createMeter(counters: Pick<Counters, "count">, log: Logger): Met
   let problem: string | undefined;
   const store = (usage: CountedUsage): void => {
     try {
-      counters.count(definedOf(usage));
+      counters.count(usage);
       problem = undefined;
     } catch (error) {
       if (problem === undefined) log.error({ err: error }, "Failed to store usage");
@@ -74,8 +74,4 @@ export function toModelCount(report: AnswerReport, promptBytes: number): ModelCo
       model_requests: 1n,
     },
   };
-}
-
-function definedOf(usage: CountedUsage): Record<string, bigint> {
-  return Object.fromEntries(Object.entries(usage).filter((entry) => entry[1] !== undefined));
 }

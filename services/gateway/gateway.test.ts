@@ -24,14 +24,14 @@ describe("a model through the gateway, with the openai client", () => {
     const added = await world.counted(async () => {
       const answer = await client.chat.completions.create({
         model: "gpt",
-        messages: [{ role: "user", content: "[[say Hello there]] [[cached 4]]" }],
+        messages: [{ role: "user", content: "[[say Héllo there]] [[cached 4]]" }],
       });
-      expect(answer.choices[0]?.message.content).toBe("Hello there");
+      expect(answer.choices[0]?.message.content).toBe("Héllo there");
       expect(answer._request_id).toMatch(/^[0-9a-f-]{36}$/);
       reported = answer.usage;
     });
-    expect(added).toEqual({ input_tokens: 8, cached_input_tokens: 4, output_tokens: 3, model_requests: 1 });
-    expect(reported).toMatchObject({ prompt_tokens: 8, completion_tokens: 3 });
+    expect(added).toEqual({ input_tokens: 9, cached_input_tokens: 4, output_tokens: 3, model_requests: 1 });
+    expect(reported).toMatchObject({ prompt_tokens: 9, completion_tokens: 3 });
   });
 
   it("streams a chat completion without a usage chunk that nobody asked for, and counts it", async () => {

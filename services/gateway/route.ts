@@ -9,12 +9,13 @@ import type { Gateway } from "./gateway.ts";
 import { type ModelOperation, type OpenAIRequest, toUpstreamBody } from "./openai.ts";
 import { answerHeaders, isEventStream, passDeclined } from "./pass.ts";
 import { settleModel } from "./settle.ts";
-import type { ModelRoute } from "./snapshot.ts";
+import { endpointOf, type ModelRoute, type Snapshot } from "./snapshot.ts";
 import { createStreamWatch } from "./stream-watch.ts";
 import type { Turn } from "./turn.ts";
 
 /** A call of a model as the steps before have judged it. */
 export interface ModelCall {
+  readonly snapshot: Snapshot;
   readonly operation: ModelOperation;
   readonly route: ModelRoute;
   readonly request: OpenAIRequest;
@@ -94,11 +95,11 @@ async function tryDeployment(gateway: Gateway, turn: Turn, trial: Trial): Promis
     model: deployment.model,
     outputTokensMax: call.route.outputTokensMax,
   });
-  const url = new URL(deployment.baseUrl);
+  const endpoint = endpointOf(call.snapshot, deployment.baseUrl);
   const attempt = startAttempt({
-    dispatcher: gateway.upstreams.pool(`${call.route.alias}/${deployment.name}`, url.origin),
+    dispatcher: gateway.upstreams.pool(`${call.route.alias}/${deployment.name}`, endpoint.origin),
     method: "POST",
-    path: `${url.pathname.replace(/\/$/, "")}${PATHS[call.operation]}`,
+    path: `${endpoint.basePath}${PATHS[call.operation]}`,
     headers: {
       "content-type": "application/json",
       accept: call.request.stream ? "text/event-stream" : "application/json",

@@ -10,6 +10,13 @@ export interface ModelRoute {
   readonly groups: readonly (readonly GatewayDeployment[])[];
 }
 
+/** Where requests of one base URL go. */
+export interface Endpoint {
+  readonly origin: string;
+  /** Without a final slash. */
+  readonly basePath: string;
+}
+
 export interface KeyRecord {
   readonly name: string;
   readonly sha256: string;
@@ -22,6 +29,8 @@ export interface Snapshot {
   readonly config: GatewayConfig;
   readonly models: ReadonlyMap<string, ModelRoute>;
   readonly keys: ReadonlyMap<string, KeyRecord>;
+  /** The parts of every URL of the configuration. */
+  readonly endpoints: ReadonlyMap<string, Endpoint>;
   readonly verifyService: (token: string, nowMs: number) => Promise<ServiceIdentityResult>;
 }
 
@@ -37,20 +46,15 @@ export function parseSnapshot(text: string): Snapshot {
     config,
     models: new Map(config.models.map((model) => [model.name, toModelRoute(model)])),
     keys: new Map(config.apiKeys.map((key) => [key.sha256, toKeyRecord(key)])),
+    endpoints: new Map(urlsOf(config).map(({ url }) => [url, toEndpoint(url)])),
     verifyService: createServiceVerifier(config.serviceIdentity),
   };
 }
 
 /** The rules between fields, and what a type cannot say. */
 function crossProblems(config: GatewayConfig): string[] {
-  const urls = [
-    { field: "orchestrator.url", url: config.orchestrator.url },
-    ...config.models.flatMap((model) =>
-      model.deployments.map((each) => ({ field: `models.${model.name}.${each.name}.baseUrl`, url: each.baseUrl })),
-    ),
-  ];
   return [
-    ...urls
+    ...urlsOf(config)
       .filter(({ url }) => !/^https?:$/.test(URL.parse(url)?.protocol ?? ""))
       .map(({ field, url }) => `${field}: must be an http or https URL: current value is ${JSON.stringify(url)}`),
     ...duplicates(config.models.map((model) => model.name)).map((name) => `models: ${name} must be named once`),
@@ -66,6 +70,25 @@ function crossProblems(config: GatewayConfig): string[] {
           `apiKeys.${key.name}.expiresAt: must be an RFC 3339 time: current value is ${JSON.stringify(key.expiresAt)}`,
       ),
   ];
+}
+
+function urlsOf(config: GatewayConfig): { readonly field: string; readonly url: string }[] {
+  return [
+    { field: "orchestrator.url", url: config.orchestrator.url },
+    ...config.models.flatMap((model) =>
+      model.deployments.map((each) => ({ field: `models.${model.name}.${each.name}.baseUrl`, url: each.baseUrl })),
+    ),
+  ];
+}
+
+/** The parts of one of the snapshot's URLs. */
+export function endpointOf(snapshot: Snapshot, url: string): Endpoint {
+  return snapshot.endpoints.get(url) ?? toEndpoint(url);
+}
+
+function toEndpoint(url: string): Endpoint {
+  const { origin, pathname } = new URL(url);
+  return { origin, basePath: pathname.replace(/\/$/, "") };
 }
 
 function parseJson(text: string): unknown {
@@ -108,9 +131,9 @@ export function secretFiles(snapshot: Snapshot): ReadonlySet<string> {
 export function poolIds(snapshot: Snapshot): ReadonlySet<string> {
   const { config } = snapshot;
   return new Set([
-    poolId("orchestrator", originOf(config.orchestrator.url)),
+    poolId("orchestrator", endpointOf(snapshot, config.orchestrator.url).origin),
     ...config.models.flatMap((model) =>
-      model.deployments.map((each) => poolId(`${model.name}/${each.name}`, originOf(each.baseUrl))),
+      model.deployments.map((each) => poolId(`${model.name}/${each.name}`, endpointOf(snapshot, each.baseUrl).origin)),
     ),
   ]);
 }
@@ -119,8 +142,4 @@ export function needsWorkloadIdentity(snapshot: Snapshot): boolean {
   return snapshot.config.models.some((model) =>
     model.deployments.some((each) => each.auth.type === "WorkloadIdentity"),
   );
-}
-
-function originOf(url: string): string {
-  return new URL(url).origin;
 }

@@ -24,8 +24,7 @@ export interface StreamWatch {
 }
 
 const USAGE_KEY = Buffer.from('"usage"');
-const DONE = Buffer.from("data: [DONE]");
-const DONE_TIGHT = Buffer.from("data:[DONE]");
+const DONE = Buffer.from("[DONE]");
 const FINISH_KEY = Buffer.from('"finish_reason"');
 /** Members that hold what the model wrote. Responses events repeat the text when it is done: deltas alone count there. */
 const DELTA_KEYS = {
@@ -38,6 +37,7 @@ const RESPONSE_END_KEYS = RESPONSE_ENDS.map((name) => Buffer.from(`"${name}"`));
 
 export function createStreamWatch(options: StreamWatchOptions): StreamWatch {
   const none: Buffer = Buffer.alloc(0);
+  const isChat = options.deltas === "chat";
   let usage: TokenUsage | undefined;
   let complete = false;
   let deltaBytes = 0;
@@ -53,14 +53,18 @@ export function createStreamWatch(options: StreamWatchOptions): StreamWatch {
     return { ...bounds, drop: options.dropsUsageChunk && isUsageChunk(event) };
   };
 
+  const readEnd = (block: Buffer): void => {
+    const responseEnd = isChat ? undefined : findResponseEnd(block);
+    finishReason = (isChat ? findFinishReason(block) : responseEnd?.replace("response.", "")) ?? finishReason;
+    complete ||= responseEnd !== undefined || hasDone(block);
+  };
+
   return {
     observe(block) {
       if (first.length === 0) first = block;
       last = block;
       deltaBytes += countDeltaBytes(block, DELTA_KEYS[options.deltas]);
-      const responseEnd = findResponseEnd(block);
-      finishReason = responseEnd?.replace("response.", "") ?? findFinishReason(block) ?? finishReason;
-      complete ||= responseEnd !== undefined || hasDone(block);
+      readEnd(block);
       let passed = block;
       for (let at = nextUsage(passed, 0); at !== undefined;) {
         const event = readUsageEvent(passed, at);
@@ -91,14 +95,10 @@ function isUsageChunk(event: unknown): boolean {
   return Array.isArray(choices) && choices.length === 0 && typeof usage === "object" && usage !== null;
 }
 
-/** Only at the start of a line: inside of JSON a line break is escaped, so an answer that quotes it does not match. */
+/** Only where a line begins: inside of JSON a line break is escaped, so an answer that quotes it does not match. */
 function hasDone(block: Buffer): boolean {
-  return startsLine(block, DONE) || startsLine(block, DONE_TIGHT);
-}
-
-function startsLine(block: Buffer, text: Buffer): boolean {
-  for (let at = block.indexOf(text); at >= 0; at = block.indexOf(text, at + 1))
-    if (at === 0 || block[at - 1] === 0x0a) return true;
+  for (let at = block.indexOf(DONE); at >= 0; at = block.indexOf(DONE, at + 1))
+    if (/(^|[\r\n])data: ?$/.test(block.toString("latin1", Math.max(0, at - 7), at))) return true;
   return false;
 }
 

@@ -63,9 +63,10 @@ export function openTurn(request: IncomingMessage, response: ServerResponse, clo
   response.once("close", () => {
     if (!response.writableFinished) cutter.cut("client");
   });
+  const fresh = randomUUID();
   return {
-    requestId: fit(request.headers["x-request-id"], REQUEST_ID) ?? randomUUID(),
-    traceparent: fit(request.headers["traceparent"], TRACEPARENT) ?? newTraceparent(),
+    requestId: fit(request.headers["x-request-id"], REQUEST_ID) ?? fresh,
+    traceparent: fit(request.headers["traceparent"], TRACEPARENT) ?? toTraceparent(fresh),
     request,
     response,
     startMs: clock.monotonic(),
@@ -93,9 +94,10 @@ function createCutter(): Cutter {
   };
 }
 
-function newTraceparent(): string {
-  const random = randomUUID().replaceAll("-", "");
-  return `00-${random}-${randomUUID().replaceAll("-", "").slice(0, 16)}-01`;
+/** A trace of its own for a request without one: whoever has the request id can find it. */
+function toTraceparent(uuid: string): string {
+  const hex = uuid.replaceAll("-", "");
+  return `00-${hex}-${hex.slice(16)}-01`;
 }
 
 function fit(value: string | string[] | undefined, pattern: RegExp): string | undefined {
