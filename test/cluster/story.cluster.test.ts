@@ -125,11 +125,18 @@ describe("the story: an agent answers, and is paid for", () => {
   });
 
   it("counts exactly the tokens that the model sent", async () => {
+    const tallied = await world.azure.modelTally();
+    const before = await counted();
+    for (let question = 0; question < 3; question += 1)
+      await client.responses.create({ model: DEMO.agent, input: "Where is order A-1003?" });
+    await endHour(world);
+    const after = await counted();
     const tally = await world.azure.modelTally();
-    const now = await counted();
-    expect({ in: now["tokens_1k_in"], out: now["tokens_1k_out"] }).toEqual({
-      in: BigInt(tally.inputTokens),
-      out: BigInt(tally.outputTokens),
+    const grown = (dimension: string): bigint => (after[dimension] ?? 0n) - (before[dimension] ?? 0n);
+    expect({ in: grown("tokens_1k_in"), out: grown("tokens_1k_out"), runs: grown("workflow_completed") }).toEqual({
+      in: BigInt(tally.inputTokens - tallied.inputTokens),
+      out: BigInt(tally.outputTokens - tallied.outputTokens),
+      runs: 3n,
     });
   });
 });
@@ -183,37 +190,33 @@ describe("people stay in charge", () => {
 });
 
 describe("deletion", () => {
-  it("leaves nothing but money objects", async () => {
+  it("leaves nothing but money objects, and loses nothing of the last second", async () => {
+    const before = await counted();
+    const door = await openGateway(world.kubectl);
+    const late = new OpenAI({ apiKey: world.apiKey, baseURL: `${door.url}/v1`, maxRetries: 0 });
+    await late.responses.create({ model: DEMO.agent, input: "Where is order A-1003?" });
+    door.stop();
     await world.kubectl.run(["-n", DEMO.agentNamespace, "delete", "agd", DEMO.agent, "--wait=true"]);
-    const kinds =
-      "deployments,services,configmaps,serviceaccounts,networkpolicies,poddisruptionbudgets,rolebindings,pods";
-    await waitFor(
-      async () => {
-        const left = await world.kubectl.run([
-          "-n",
-          DEMO.agentNamespace,
-          "get",
-          kinds,
-          "-l",
-          `app.kubernetes.io/instance=${DEMO.agent}`,
-          "-o",
-          "name",
-        ]);
-        return left.trim() === "" ? true : undefined;
-      },
-      { what: "the agent's objects to go", timeoutSeconds: 150 },
-    );
+    await gone("deployments,services,configmaps,poddisruptionbudgets,pods");
     const account = await endHour(world);
     expect(account.statements.length).toBeGreaterThan(0);
-    await waitFor(
-      async () => {
-        const left = await world.kubectl.run(["get", "podusages", "--all-namespaces", "-o", "name"]);
-        return left.trim() === "" ? true : undefined;
-      },
-      { what: "every PodUsage to be settled", timeoutSeconds: 180 },
-    );
+    expect((await counted())["workflow_completed"]).toBe((before["workflow_completed"] ?? 0n) + 1n);
+    await gone("podusages");
+    await gone("serviceaccounts,rolebindings,networkpolicies,persistentvolumeclaims");
   });
 });
+
+/** Waits until nothing of the agent is left of those kinds. */
+async function gone(kinds: string): Promise<void> {
+  const selector = `supercargo.dev/agent=${DEMO.agent}`;
+  await waitFor(
+    async () => {
+      const left = await world.kubectl.run(["-n", DEMO.agentNamespace, "get", kinds, "-l", selector, "-o", "name"]);
+      return left.trim() === "" ? true : undefined;
+    },
+    { what: `no more ${kinds} of the agent`, timeoutSeconds: 120 },
+  );
+}
 
 async function podNames(component: string): Promise<string[]> {
   const selector = `app.kubernetes.io/instance=${DEMO.agent},app.kubernetes.io/component=${component}`;
