@@ -101,10 +101,9 @@ describe("an AgentDeployment", () => {
     for (const ref of [SERVICE_ACCOUNTS, ROLE_BINDINGS, NETWORK_POLICIES])
       await waitFor(`every ${ref.kind} to be kept`, async () => {
         const children = must(await api.client.list(ref, { namespace, labelSelector: LABEL })).items;
-        const kept = children.map((child) => podUsageOwnersOf(child).sort());
-        return children.length > 0 && kept.every((owners) => owners.join() === [...usages].sort().join())
-          ? true
-          : undefined;
+        expect(children.length).toBeGreaterThan(0);
+        for (const child of children) expect(new Set(podUsageOwnersOf(child))).toEqual(new Set(usages));
+        return true;
       });
   });
 

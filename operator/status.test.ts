@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { agentDeploymentStatusSchema } from "#core/api/agent-deployment-status.ts";
 import { CONDITIONS, type ConditionType } from "#core/api/conditions.ts";
+import type { Condition } from "#core/api/meta.ts";
 import type { Entitlement } from "#core/api/pod-usage.ts";
 import { parseAgent } from "./observe.ts";
 import type { PodView } from "./pods.ts";
@@ -314,14 +315,17 @@ describe("computeStatus()", () => {
         expect([...conditions.keys()]).toEqual(Object.keys(CONDITIONS));
         for (const [type, { reasons }] of Object.entries(CONDITIONS))
           expect(reasons).toContain(conditions.get(type)?.reason);
-        if (conditions.get("Ready")?.status !== "True") return;
-        expect(conditions.get("Accepted")?.status).toBe("True");
-        expect(conditions.get("Progressing")?.status).toBe("False");
-        expect(conditions.get("Suspended")?.status).toBe("False");
-        for (const view of pods.filter(({ state }) => state === "Ready"))
-          expect(view.enforced).toEqual({ configDigest: DIGESTS[view.component], mode: seen.mode });
+        if (conditions.get("Ready")?.status === "True") expectSummedUp(conditions, pods, seen.mode);
       }),
       { numRuns: 500 },
     );
   });
 });
+
+function expectSummedUp(conditions: ReadonlyMap<string, Condition>, pods: readonly PodView[], mode: string): void {
+  expect(conditions.get("Accepted")?.status).toBe("True");
+  expect(conditions.get("Progressing")?.status).toBe("False");
+  expect(conditions.get("Suspended")?.status).toBe("False");
+  for (const { enforced, component } of pods.filter(({ state }) => state === "Ready"))
+    expect(enforced).toEqual({ configDigest: DIGESTS[component], mode });
+}
