@@ -47,7 +47,7 @@ export type AttemptOutcome =
   | { readonly kind: "cut" };
 
 /** A closed set: also values of a label. */
-export type FailureReason = "connect" | "timeout" | "reset";
+type FailureReason = "connect" | "timeout" | "reset";
 
 export interface Attempt {
   readonly outcome: Promise<AttemptOutcome>;

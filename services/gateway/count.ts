@@ -7,7 +7,7 @@ import type { TokenUsage } from "./usage.ts";
 import { estimateTokens } from "./usage.ts";
 
 /** Base units of one unit of work. */
-export type CountedUsage = Readonly<Record<string, bigint>> & { readonly [D in BaseDimension]?: bigint };
+type CountedUsage = Readonly<Record<string, bigint>> & { readonly [D in BaseDimension]?: bigint };
 
 /** Money's side of the gateway: nothing is answered that is not in the counter file. */
 export interface Meter {

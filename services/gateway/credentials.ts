@@ -6,7 +6,7 @@ export interface TokenSource {
   current(): string | undefined;
 }
 
-export type CredentialHeader =
+type CredentialHeader =
   | { readonly ok: true; readonly headers: Readonly<Record<string, string>> }
   | { readonly ok: false; readonly reason: string };
 

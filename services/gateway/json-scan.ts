@@ -1,6 +1,6 @@
 import { isUtf8 } from "node:buffer";
 
-export type JsonKind = "string" | "number" | "boolean" | "null" | "object" | "array";
+type JsonKind = "string" | "number" | "boolean" | "null" | "object" | "array";
 
 /** Where a top-level value stands: bytes [start, end). `repeated`: the key came more than once. */
 export interface JsonField {

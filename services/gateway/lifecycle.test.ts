@@ -18,6 +18,9 @@ import {
   startGatewayWorld,
 } from "./test-world.ts";
 
+/** util-linux: sets the largest file that a running process may write. */
+const PRLIMIT = "/usr/bin/prlimit";
+
 let emulator: Emulator;
 let world: GatewayWorld;
 
@@ -106,7 +109,7 @@ describe("kill -9", () => {
 describe("a counter file that cannot be written", () => {
   it("turns answers into 503 and the pod unready, until it can be written again", async () => {
     const limit = (bytes: string): void =>
-      void execFileSync("prlimit", ["--pid", String(world.gateway.pid), `--fsize=${bytes}`]);
+      void execFileSync(PRLIMIT, ["--pid", String(world.gateway.pid), `--fsize=${bytes}`]);
     limit("0:unlimited");
     const before = await world.gateway.usage();
     const answer = await world.post("/v1/chat/completions", chat("[[say secret words]]"));

@@ -53,7 +53,7 @@ export function createLive(options: LiveOptions): Live {
   };
   const warnOnce = (): void => {
     const problems = [config.problem(), control.problem()].filter((problem) => problem !== undefined).join("; ");
-    if (problems !== told && problems !== "") log.warn({ problems }, "Refused changed files");
+    if (problems !== told && problems !== "") log.warn({ problems }, "Refused mounted files");
     told = problems;
   };
 

@@ -47,8 +47,10 @@ export async function callModel(gateway: Gateway, turn: Turn, call: ModelCall): 
       return passDeclined(gateway, turn, result);
     const wait = waitOf(gateway, result, attempt);
     shortestWaitMs = Math.min(shortestWaitMs, wait.askedMs);
-    const delayMs = attempt + 1 < order.length ? 0 : wait.delayMs;
-    const mayGoOn = attempt + 1 < ATTEMPTS_MAX && delayMs <= gateway.timeouts.retryWaitMaxMs && isRetriable(result);
+    const isOtherLeft = attempt + 1 < order.length;
+    const delayMs = isOtherLeft ? 0 : wait.delayMs;
+    const isInTime = attempt + 1 < ATTEMPTS_MAX && delayMs <= gateway.timeouts.retryWaitMaxMs;
+    const mayGoOn = isInTime && isRetriable(result, isOtherLeft);
     if (!mayGoOn || !gateway.retryBudget.take()) throw toFinalRefusal(result, shortestWaitMs);
     await sleepUnlessCut(gateway, turn, delayMs);
   }
@@ -158,7 +160,9 @@ function acceptAnswer(gateway: Gateway, turn: Turn, options: AcceptOptions): Sin
   return createEventSink({ ...common, shape, watch });
 }
 
-function isRetriable(result: TrialResult): boolean {
+function isRetriable(result: TrialResult, isOtherLeft: boolean): boolean {
+  // A credential that is not there comes with time, not with a second look.
+  if (result.kind === "no_credential") return isOtherLeft;
   // Who waited for minutes will not wait again; everything else here came quickly.
   return !(result.kind === "failed" && result.reason === "timeout");
 }

@@ -1,7 +1,7 @@
 import { Refusal } from "#core/errors.ts";
 
 /** The closed set of routes: also the values of the `route` label. */
-export type RouteName = "chat" | "responses" | "embeddings" | "models" | "stored_response" | "unknown";
+type RouteName = "chat" | "responses" | "embeddings" | "models" | "stored_response" | "unknown";
 
 export interface Route {
   readonly name: RouteName;

@@ -38,10 +38,18 @@ beforeAll(async () => {
     models: [
       { name: "gpt", outputTokensMax: 4096, deployments: [deployment("primary", keyed)] },
       alias("odd", odd.url),
+      {
+        name: "pair",
+        outputTokensMax: 4096,
+        deployments: [
+          deployment("first", { modelUrl: odd.url }),
+          { ...deployment("second", keyed), priority: 1, model: "gpt-5-fallback" },
+        ],
+      },
     ],
   });
   client = new OpenAI({ baseURL: `${world.gateway.url}/v1`, apiKey: API_KEY, maxRetries: 0 });
-  await eventually(async () => ((await client.models.list()).data.length === 2 ? true : undefined));
+  await eventually(async () => ((await client.models.list()).data.length === 3 ? true : undefined));
 });
 afterAll(async () => {
   await world?.stop();
@@ -182,7 +190,7 @@ describe("a client that leaves", () => {
     await eventually(() => (odd.aborted.count > before ? true : undefined));
     expect(performance.now() - leftMs).toBeLessThan(1_000);
     expect(await world.gateway.usage()).toEqual(usage);
-    expect((await client.models.list()).data).toHaveLength(2);
+    expect((await client.models.list()).data).toHaveLength(3);
   });
 
   it("while the upstream waits for its turn to be asked again: no more attempt is made", async () => {
@@ -305,6 +313,25 @@ describe("an upstream that is busy", () => {
     const waits = times.slice(1).map((time, index) => time - (times[index] ?? 0));
     expect(waits).toHaveLength(2);
     for (const wait of waits) expect(wait).toBeGreaterThanOrEqual(295);
+  });
+
+  it("leaves the call to the next deployment at once, under its own name of the model", async () => {
+    odd.answer = (_, response) => {
+      response.writeHead(429, { "retry-after": "9" });
+      response.end("{}");
+    };
+    const startMs = performance.now();
+    const answer = await world.post("/v1/chat/completions", { ...chat("[[say ok]]"), model: "pair" });
+    const body = z.object({ model: z.string() }).parse(await answer.json());
+    expect([answer.status, body.model]).toEqual([200, "gpt-5-fallback"]);
+    expect(performance.now() - startMs).toBeLessThan(1_000);
+    const line = await eventually(() =>
+      world.gateway.audit().find((each) => each["requestId"] === answer.headers.get("x-request-id")),
+    );
+    expect(line).toMatchObject({ deployment: "second", attempts: 2, model: "pair" });
+    expect(await world.gateway.metrics()).toContain(
+      'supercargo_gateway_upstream_errors_total{model="pair",deployment="first",reason="429"} 1',
+    );
   });
 
   it.each([

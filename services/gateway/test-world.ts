@@ -27,7 +27,7 @@ const GATEWAY_AUDIENCE = audienceOf({ component: "gateway", ...AGENT });
 export const ORCHESTRATOR_SUBJECT = serviceAccountSubject({ namespace: "shop", name: "orders-orchestrator" });
 const ISSUER = "https://kubernetes.default.svc.cluster.local";
 
-export interface RecordedRequest {
+interface RecordedRequest {
   readonly method: string;
   readonly url: string;
   readonly headers: IncomingHttpHeaders;
@@ -255,7 +255,7 @@ export async function startGateway(folder: Folder, env: Record<string, string> =
   };
 }
 
-export function usageOf(exposition: string): Record<string, number> {
+function usageOf(exposition: string): Record<string, number> {
   const rows = exposition.matchAll(/^supercargo_usage_total\{dimension="(\w+)"\} (\d+)$/gm);
   return Object.fromEntries([...rows].map((row) => [row[1] ?? "", Number(row[2])]));
 }

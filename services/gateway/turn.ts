@@ -10,7 +10,7 @@ import type { Snapshot } from "./snapshot.ts";
 export type CutSide = "client" | "upstream" | "drain";
 
 /** What the audit line tells about a model's answer. */
-export interface Outcome {
+interface Outcome {
   deployment?: string;
   attempts?: number;
   inputTokens?: number;
@@ -47,7 +47,7 @@ export interface Turn {
 }
 
 /** The one way in which a request is ended early: by its client, or by us when the process drains. */
-export interface Cutter {
+interface Cutter {
   readonly cutBy: () => CutSide | undefined;
   cut(side: CutSide): void;
   /** At most one listener at a time: the part that holds the request now. Called at once when it is already cut. */
