@@ -61,7 +61,7 @@ export function createCache(stores: readonly Store[]): Cache {
 }
 
 /** Versions of one kind compare as integers; unknown ones count as newer, the watch will correct it. */
-export function isNewer(object: KubeObject, than: KubeObject): boolean {
+function isNewer(object: KubeObject, than: KubeObject): boolean {
   const [a = "", b = ""] = [object.metadata.resourceVersion, than.metadata.resourceVersion];
   return !/^\d+$/.test(a) || !/^\d+$/.test(b) || BigInt(a) > BigInt(b);
 }

@@ -30,7 +30,7 @@ export function diffChildren(desired: readonly DesiredObject[], observed: readon
 }
 
 /** The desired object with the hash of itself: a change of ours is seen even where the server rewrote the field. */
-export function withHash(desired: DesiredObject): DesiredObject {
+function withHash(desired: DesiredObject): DesiredObject {
   const { metadata } = desired.object;
   const hash = sha256(canonicalJson(desired.object));
   const annotations = { ...metadata.annotations, [APPLIED_HASH]: hash };

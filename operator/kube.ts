@@ -11,7 +11,7 @@ import {
 import { type Action, isInPlace } from "./diff.ts";
 
 /** One field manager per subsystem: what a manager stops applying, it gives up. */
-export const FIELD_MANAGERS = {
+const FIELD_MANAGERS = {
   children: "supercargo-operator-children",
   status: "supercargo-operator-status",
   /** PodUsage.spec.control. */
@@ -35,7 +35,7 @@ export interface Cluster {
   mountProblems(pod: { readonly namespace: string; readonly uid: string }): Promise<readonly MountProblem[]>;
 }
 
-export interface MountProblem {
+interface MountProblem {
   readonly message: string;
   /** RFC 3339. */
   readonly lastSeenAt: string;

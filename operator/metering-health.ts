@@ -26,7 +26,7 @@ const ledgerSchema = z.object({
     problem: z.string().nullish(),
   }),
 });
-export type LedgerSummary = z.output<typeof ledgerSchema>["spec"];
+type LedgerSummary = z.output<typeof ledgerSchema>["spec"];
 
 export interface MeteringFacts {
   readonly ledger: LedgerSummary | undefined;

@@ -16,7 +16,7 @@ import { createQueue } from "./queue.ts";
 import { reconcileAgent } from "./reconcile.ts";
 import { createWatches, type Watches } from "./watch.ts";
 
-export const LEASE_NAME = "supercargo-operator";
+const LEASE_NAME = "supercargo-operator";
 
 /** A reflector that has not even tried for so long is stuck; an unreachable API server is no reason. */
 const STUCK_MS = 360_000;

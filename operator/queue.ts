@@ -1,7 +1,7 @@
 import type { Clock } from "#runtime/clock.ts";
 
 /** Lower is first: edits and decisions of people, then children, then resyncs. */
-export const LANES = ["people", "children", "resync"] as const;
+const LANES = ["people", "children", "resync"] as const;
 export type Lane = (typeof LANES)[number];
 
 /** Numbers of client-go's default rate limiter. */

@@ -9,7 +9,7 @@ import { sha256 } from "./canonical.ts";
 import type { Settings } from "./config.ts";
 import { applyControls } from "./control.ts";
 import type { ClusterFacts } from "./desired/input.ts";
-import { type Component, type DesiredObject } from "./desired/names.ts";
+import type { Component, DesiredObject } from "./desired/names.ts";
 import { desiredObjects } from "./desired/objects.ts";
 import { secretKeys } from "./desired/volumes.ts";
 import { diffChildren } from "./diff.ts";
@@ -21,6 +21,7 @@ import { observePods, podUsageOwners, type PodView } from "./pods.ts";
 import { observeReferences, type References } from "./references.ts";
 import { nextLookMs } from "./requeue.ts";
 import { toWorkloadView } from "./rollout.ts";
+import { observeUsage } from "./usage-view.ts";
 import { changedConditions, computeStatus, isSameStatus, parseStatus, statusObject } from "./status.ts";
 
 /** The kubelet repeats a FailedMount at least every two minutes. */
@@ -151,6 +152,7 @@ async function report(pass: Pass, context: ReconcileContext): Promise<{ readonly
     pods,
     digests,
     metering,
+    usage: observeUsage(agent, { caches, offerResourceId: settings.offerResourceId }),
     workloads: {
       gateway: toWorkloadView(observeDeployment(agent, "gateway", caches)),
       orchestrator: toWorkloadView(observeDeployment(agent, "orchestrator", caches)),

@@ -22,6 +22,7 @@ export interface StatusInput {
   readonly digests: Readonly<Record<Component, string>> | undefined;
   readonly references: readonly { readonly kind: string; readonly name: string; readonly hash: string }[];
   readonly metering: MeteringFacts;
+  readonly usage: Pick<AgentDeploymentStatus, "usage" | "usageSummary">;
   readonly clusterDomain: string;
   readonly configHash: string | undefined;
   readonly nowMs: number;
@@ -55,6 +56,7 @@ export function computeStatus(input: StatusInput): AgentDeploymentStatus {
     conditions: toConditions(verdicts, input),
     endpoint: `http://${agent.name}-gateway.${agent.namespace}.svc.${input.clusterDomain}:${POD_PORTS.gateway}`,
     ...metering.status,
+    ...input.usage,
     ...(input.configHash === undefined ? {} : { configHash: input.configHash }),
     enforced: { pods: rollout.enforcedPods, total: rollout.totalPods },
     references: [...input.references],

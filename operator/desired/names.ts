@@ -6,7 +6,7 @@ export type Component = (typeof COMPONENTS)[number];
 
 /** The label by which everything of an agent is found. */
 export const AGENT_LABEL = "supercargo.dev/agent";
-export const MANAGED_BY = { "app.kubernetes.io/managed-by": "supercargo" } as const;
+const MANAGED_BY = { "app.kubernetes.io/managed-by": "supercargo" } as const;
 /** SHA-256 of what was applied last: equal hash and equal fields mean nothing to do. */
 export const APPLIED_HASH = "supercargo.dev/applied-hash";
 /** "Reconcile now", as Flux has it. */

@@ -67,7 +67,7 @@ export function secretKeys(
 }
 
 /** The name of a Secret's volume: the kubelet repeats it when the Secret is missing. */
-export function secretVolumeName(secret: string): string {
+function secretVolumeName(secret: string): string {
   return `secret-${sha256(secret).slice(0, 10)}`;
 }
 

@@ -35,7 +35,7 @@ const NAMESPACES: ResourceRef = {
   namespaced: false,
 };
 
-export const TEST_SETTINGS: Settings = {
+const TEST_SETTINGS: Settings = {
   image: "registry.example.com/supercargo:test",
   imagePullPolicy: "IfNotPresent",
   clusterDomain: "cluster.local",

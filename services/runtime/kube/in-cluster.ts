@@ -27,11 +27,6 @@ export function inClusterOptions(
   };
 }
 
-/** The namespace of this pod. */
-export function inClusterNamespace(folder: string = POD_PATHS.kubernetes): string {
-  return readFileSync(join(folder, "namespace"), "utf8").trim();
-}
-
 function createCaReader(file: string, clock: Clock): () => string {
   let ca = readFileSync(file, "utf8");
   let readMs = clock.monotonic();

@@ -17,16 +17,6 @@ import {
 import { watchOnce } from "./watch-stream.ts";
 
 export type { KubeClientOptions } from "./call.ts";
-export type {
-  ApplyOptions,
-  CallOptions,
-  KubeClient,
-  KubeError,
-  KubeList,
-  KubeObject,
-  KubeResult,
-  ResourceRef,
-} from "./types.ts";
 
 /** A client of one API server. Errors are values; only programmer errors throw. */
 export function createKubeClient(options: KubeClientOptions): KubeClient {

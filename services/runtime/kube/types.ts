@@ -9,7 +9,7 @@ export interface ResourceRef {
 }
 
 /** The part of metadata that our code reads or writes. */
-export interface KubeMeta {
+interface KubeMeta {
   readonly name: string;
   readonly namespace?: string | undefined;
   readonly uid?: string | undefined;
