@@ -10,7 +10,7 @@ import { demoValues, installChart } from "./demo/install.ts";
 import { createKubectl, type Kubectl, waitFor } from "./demo/kubectl.ts";
 import { DEMO } from "./demo/names.ts";
 import { forwardPort } from "./demo/port-forward.ts";
-import { addsUp, readAccount, renderAccount } from "./demo/receipt.ts";
+import { addsUp, isClosed, readAccount, renderAccount } from "./demo/receipt.ts";
 import { buildImages } from "./image.ts";
 import { ensureHelm, ensureKubectl } from "./tools/helm-and-kubectl.ts";
 
@@ -63,12 +63,12 @@ async function showReceipt(kubectl: Kubectl): Promise<void> {
   try {
     await catchUpClock(kubectl, azure);
     const before = new Set((await azure.events()).map((event) => event.usageEventId));
-    await azure.advanceToNextHour();
+    const hour = await azure.advanceToNextHour();
     const account = await step("The hour ends (by the emulator's clock); usage is closed, posted, accepted", () =>
       waitFor(
         async () => {
           const now = await readAccount(kubectl);
-          return now.statements.length > 0 && addsUp(now.rows) ? now : undefined;
+          return isClosed(now, hour) && addsUp(now.rows) ? now : undefined;
         },
         { what: "accepted usage that equals what was counted", timeoutSeconds: 120 },
       ),

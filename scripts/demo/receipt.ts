@@ -56,6 +56,11 @@ export async function readAccount(kubectl: Kubectl): Promise<Account> {
   return { rows, statements, lastClosedHour: ledgers[0]?.spec.lastClosedHour };
 }
 
+/** Whether that hour is closed and every slot so far has its answer. */
+export function isClosed(account: Account, hour: string): boolean {
+  return (account.lastClosedHour ?? "") >= hour && account.statements.every((statement) => statement.spec.outcome);
+}
+
 /** Whether every whole unit counted is accepted, and nothing else: accepted == floor(counted / divisor) × divisor. */
 export function addsUp(rows: readonly AccountRow[]): boolean {
   return rows.every((row) => row.accepted === (row.counted / row.divisor) * row.divisor);

@@ -5,7 +5,7 @@ import { demoValues, installChart } from "../../scripts/demo/install.ts";
 import { createKubectl, type Kubectl, waitFor } from "../../scripts/demo/kubectl.ts";
 import { DEMO } from "../../scripts/demo/names.ts";
 import { forwardPort, type PortForward } from "../../scripts/demo/port-forward.ts";
-import { addsUp, readAccount, type Account } from "../../scripts/demo/receipt.ts";
+import { type Account, addsUp, isClosed, readAccount } from "../../scripts/demo/receipt.ts";
 import { buildImages } from "../../scripts/image.ts";
 import { ensureHelm, ensureKubectl } from "../../scripts/tools/helm-and-kubectl.ts";
 import { localCluster, openCluster } from "./local/cluster.ts";
@@ -54,15 +54,13 @@ export function openGateway(kubectl: Kubectl, agent: string = DEMO.agent): Promi
   });
 }
 
-/** Lets the emulator's hour end and waits until the books add up: accepted == whole units counted. */
+/** Lets the emulator's hour end and waits until it is closed and the books add up: accepted == whole units counted. */
 export async function endHour(world: World): Promise<Account> {
-  await world.azure.advanceToNextHour();
+  const hour = await world.azure.advanceToNextHour();
   return waitFor(
     async () => {
       const account = await readAccount(world.kubectl);
-      return account.statements.every((statement) => statement.spec.outcome) && addsUp(account.rows)
-        ? account
-        : undefined;
+      return isClosed(account, hour) && addsUp(account.rows) ? account : undefined;
     },
     { what: "accepted usage that equals what was counted", timeoutSeconds: 180, everyMs: 1000 },
   );
