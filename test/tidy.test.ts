@@ -32,6 +32,8 @@ const BANNED: readonly { readonly word: RegExp; readonly use: string; readonly e
 
 /** This file, which holds planted mistakes. */
 const OWN = "test/tidy.test.ts";
+/** The one door to @kubernetes/client-node. */
+const KUBECONFIG = "services/runtime/kube/kubeconfig.ts";
 const files = listSources();
 const product = files.filter(
   (file) => /^(services|operator)\//.test(file) && !/\.(api\.|cluster\.)?test\.ts$/.test(file),
@@ -93,7 +95,7 @@ function listSources(): string[] {
     .flatMap((folder) =>
       readdirSync(join(root, folder), { recursive: true, encoding: "utf8" }).map((name) => join(folder, name)),
     )
-    .filter((file) => /\.ts$/.test(file) && !file.includes("node_modules"));
+    .filter((file) => file.endsWith(".ts") && !file.includes("node_modules"));
 }
 
 function read(file: string): string {
@@ -121,24 +123,21 @@ function homeOf(file: string): string | undefined {
 function arrowProblems(file: string, text: string): string[] {
   const home = homeOf(file);
   if (home === undefined) return [`${file} lies in no known folder`];
-  const isTest = /\.test\.ts$/.test(file) || file.startsWith("test/");
+  const isTest = file.endsWith(".test.ts") || file.startsWith("test/");
   return specifiers(text).flatMap((specifier) => {
     if (specifier === "@kubernetes/client-node")
-      return file === "services/runtime/kube/kubeconfig.ts"
-        ? []
-        : [`${file} imports ${specifier}: use #runtime/kube/kubeconfig.ts`];
+      return file === KUBECONFIG ? [] : [`${file} imports ${specifier}: use #runtime/kube/kubeconfig.ts`];
     const target = resolveSpecifier(file, specifier);
-    if (target === undefined || isTest) return [];
-    if (
-      target === "services/runtime/kube/kubeconfig.ts" &&
-      !/^(operator|scripts|test|services\/runtime\/kube)\//.test(file)
-    )
-      return [`${file} imports kubeconfig.ts: only operator and tests may`];
-    const allowed = [home, ...(ARROWS[home] ?? [])].some((folder) => target.startsWith(`${folder}/`));
-    return allowed
-      ? []
-      : [`${file} imports ${target}: ${home} may import ${(ARROWS[home] ?? []).join(", ") || "nothing"}`];
+    return target === undefined || isTest ? [] : importProblems(file, { home, target });
   });
+}
+
+function importProblems(file: string, { home, target }: { home: string; target: string }): string[] {
+  if (target === KUBECONFIG && !/^(operator|scripts|test|services\/runtime\/kube)\//.test(file))
+    return [`${file} imports kubeconfig.ts: only operator and tests may`];
+  const folders = ARROWS[home] ?? [];
+  const allowed = [home, ...folders].some((folder) => target.startsWith(`${folder}/`));
+  return allowed ? [] : [`${file} imports ${target}: ${home} may import ${folders.join(", ") || "nothing"}`];
 }
 
 function bannedWords(file: string, text: string): string[] {

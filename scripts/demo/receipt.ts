@@ -32,20 +32,17 @@ export async function readAccount(kubectl: Kubectl): Promise<Account> {
   const usages = listOf(podUsageSchema).parse(await kubectl.json(["get", "podusages", "--all-namespaces"])).items;
   const ledgers = listOf(usageLedgerSchema).parse(await kubectl.json(["get", "usageledgers"])).items;
   const statements = listOf(usageStatementSchema).parse(await kubectl.json(["get", "usagestatements"])).items;
-  const counted = new Map<string, bigint>();
-  const add = (dimension: string, total: string): void => {
-    counted.set(dimension, (counted.get(dimension) ?? 0n) + BigInt(total));
-  };
-  const settledUids = new Set(ledgers.flatMap((ledger) => ledger.spec.tombstones.map((tombstone) => tombstone.uid)));
-  for (const ledger of ledgers) for (const entry of ledger.spec.settled) add(entry.dimension, entry.total);
-  for (const usage of usages)
-    if (!settledUids.has(usage.metadata.name))
-      for (const entry of usage.status?.totals ?? []) add(entry.dimension, entry.total);
-  const accepted = new Map<string, bigint>();
-  for (const { spec } of statements) {
-    const units = BigInt(spec.outcome?.acceptedBaseUnits ?? "0");
-    accepted.set(spec.intent.dimension, (accepted.get(spec.intent.dimension) ?? 0n) + units);
-  }
+  const settled = new Set(ledgers.flatMap((ledger) => ledger.spec.tombstones.map((tombstone) => tombstone.uid)));
+  const counted = sumByDimension([
+    ...ledgers.flatMap((ledger) => ledger.spec.settled),
+    ...usages.filter((usage) => !settled.has(usage.metadata.name)).flatMap((usage) => usage.status?.totals ?? []),
+  ]);
+  const accepted = sumByDimension(
+    statements.map(({ spec }) => ({
+      dimension: spec.intent.dimension,
+      total: spec.outcome?.acceptedBaseUnits ?? "0",
+    })),
+  );
   const rows = demoDimensions(readCatalogue()).map((dimension) => ({
     dimension: dimension.id,
     unit: dimension.unit,
@@ -54,6 +51,14 @@ export async function readAccount(kubectl: Kubectl): Promise<Account> {
     accepted: accepted.get(dimension.id) ?? 0n,
   }));
   return { rows, statements, lastClosedHour: ledgers[0]?.spec.lastClosedHour };
+}
+
+function sumByDimension(
+  totals: readonly { readonly dimension: string; readonly total: string }[],
+): Map<string, bigint> {
+  const sums = new Map<string, bigint>();
+  for (const { dimension, total } of totals) sums.set(dimension, (sums.get(dimension) ?? 0n) + BigInt(total));
+  return sums;
 }
 
 /** Whether that hour is closed and every slot so far has its answer. */

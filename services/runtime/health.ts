@@ -10,15 +10,18 @@ export interface HealthOptions {
 }
 
 /** Answers GET /livez, /readyz and /metrics; every other request goes to `next` (404 if there is none). */
-export function withHealth(options: HealthOptions, next?: RequestListener): RequestListener {
+export function withHealth(options: HealthOptions, next: RequestListener = answerNotFound): RequestListener {
+  const routes = new Map<string, (response: ServerResponse) => void>([
+    ["/livez", (response) => answerProbe(response, options.live?.())],
+    ["/readyz", (response) => answerProbe(response, options.ready())],
+  ]);
+  const { metrics } = options;
+  if (metrics) routes.set("/metrics", (response) => void answerMetrics(response, metrics));
   return (request, response) => {
-    const path = (request.url ?? "").split("?", 1)[0];
-    if (request.method === "GET" && path === "/livez") answerProbe(response, options.live?.());
-    else if (request.method === "GET" && path === "/readyz") answerProbe(response, options.ready());
-    else if (request.method === "GET" && path === "/metrics" && options.metrics)
-      void answerMetrics(response, options.metrics);
-    else if (next) next(request, response);
-    else answerNotFound(request, response);
+    const [path = ""] = (request.url ?? "").split("?", 1);
+    const answer = request.method === "GET" ? routes.get(path) : undefined;
+    if (answer) answer(response);
+    else next(request, response);
   };
 }
 
