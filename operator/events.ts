@@ -1,4 +1,3 @@
-import type { Condition } from "#core/api/meta.ts";
 import { API_VERSION } from "#core/api/meta.ts";
 import type { Clock } from "#runtime/clock.ts";
 import { microTime } from "#runtime/kube/lease.ts";
@@ -7,6 +6,7 @@ import type { Logger } from "#runtime/log.ts";
 import { sha256 } from "./canonical.ts";
 import type { Cluster } from "./kube.ts";
 import type { Agent } from "./observe.ts";
+import type { ConditionChange } from "./status.ts";
 
 const CONTROLLER = "supercargo.dev/operator";
 /** The same event within this window counts up; later it is a new one. */
@@ -17,7 +17,7 @@ const REFILL_MS = 300_000;
 
 export interface Recorder {
   /** One event per changed condition. A failure is logged: no reconcile fails for an event. */
-  record(cluster: Cluster, agent: Agent, changes: readonly (Condition & { readonly good: boolean })[]): Promise<void>;
+  record(cluster: Cluster, agent: Agent, changes: readonly ConditionChange[]): Promise<void>;
   /** Forgets an agent that is gone. */
   forget(key: string): void;
 }
@@ -72,7 +72,7 @@ function takeToken(memory: Memory, nowMs: number): boolean {
 
 function toEvent(
   agent: Agent,
-  change: Condition & { readonly good: boolean },
+  change: ConditionChange,
   options: { readonly clock: Clock; readonly instance: string },
 ): KubeObject {
   const nowMs = options.clock.now();
@@ -85,7 +85,7 @@ function toEvent(
     eventTime: microTime(nowMs),
     action: "Reconcile",
     reason: change.reason,
-    type: change.good ? "Normal" : "Warning",
+    type: change.tone,
     reportingController: CONTROLLER,
     reportingInstance: options.instance.slice(0, 128),
     regarding: {

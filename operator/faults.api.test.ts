@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { kubeconfigOptions } from "#runtime/kube/kubeconfig.ts";
 import { AGENT_DEPLOYMENTS, DEPLOYMENTS, LEASES } from "#runtime/kube/resources.ts";
 import { startCuttingProxy } from "../test/api/cutting-proxy.ts";
-import { type ApiHarness, at, must, startApi, waitFor } from "../test/api/harness.ts";
+import { type ApiHarness, at, installCrds, must, startApi, waitFor } from "../test/api/harness.ts";
 import { prepareOperator, startTestOperator } from "../test/api/operator.ts";
 import { sampleAgent } from "../test/api/sample.ts";
 
@@ -54,6 +54,37 @@ describe("the operator behind a network that breaks", () => {
     expect(log.filter((line) => line.includes('"level":"error"'))).toEqual([]);
     await running.stop();
     await proxy.stop();
+  });
+});
+
+describe("an operator that is given some namespaces", () => {
+  it("leaves the others alone", async () => {
+    const [own, other] = [await api.newNamespace(), await api.newNamespace()];
+    const running = await startTestOperator(api, { token, namespaces: [own] });
+    for (const namespace of [other, own])
+      must(await api.client.create(AGENT_DEPLOYMENTS, sampleAgent({ namespace, name: "agent" })));
+    await deployed(own, "agent", 15_000);
+    expect(must(await api.client.list(DEPLOYMENTS, { namespace: other })).items).toEqual([]);
+    await running.stop();
+  });
+});
+
+describe("an operator without its CRDs", () => {
+  it("says what it waits for, lives on, and works once they are there", async () => {
+    const bare = await startApi({ crds: false });
+    const prepared = await prepareOperator(bare);
+    const running = await startTestOperator(bare, { token: prepared.token });
+    const { operator } = running;
+    const reason = await waitFor("the reason", () => {
+      const found = operator.notReady();
+      return found?.includes("AgentDeployment: its CustomResourceDefinition is not installed") ? found : undefined;
+    });
+    expect(reason).toContain("Not listed yet: agentdeployments");
+    expect(operator.notLive()).toBeUndefined();
+    await installCrds(bare.client);
+    await waitFor("the operator to be ready", () => (operator.notReady() === undefined ? true : undefined), 60_000);
+    await running.stop();
+    await bare.stop();
   });
 });
 

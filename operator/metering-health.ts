@@ -103,6 +103,8 @@ function verdictOf(facts: MeteringFacts): Verdict<"MeteringHealthy"> {
     };
   if (!ledger)
     return { status: "Unknown", reason: "AwaitingFirstHour", message: "The reporter has not opened its ledger yet" };
+  if (ledger.mode !== "Marketplace" && ledger.problem)
+    return { status: "False", reason: "NotMetered", message: ledger.problem };
   if (ledger.mode !== "Marketplace")
     return { status: "True", reason: "NotMetered", message: `The plan ${ledger.planId} is not metered` };
   return problemOf(facts, ledger) ?? { status: "True", reason: "Posting", message: postingText(ledger) };

@@ -3,7 +3,7 @@ import type { Clock } from "#runtime/clock.ts";
 import { createElection } from "#runtime/kube/lease.ts";
 import { AGENT_DEPLOYMENTS } from "#runtime/kube/resources.ts";
 import { storeKey } from "#runtime/kube/store.ts";
-import type { KubeClient, ResourceRef } from "#runtime/kube/types.ts";
+import type { KubeClient, KubeError, ResourceRef } from "#runtime/kube/types.ts";
 import type { Logger } from "#runtime/log.ts";
 import type { Cache } from "./cache.ts";
 import { createClusterFacts } from "./cluster-facts.ts";
@@ -123,10 +123,14 @@ function whyNotReady(stopping: boolean, watches: Watches, factsProblem: string |
   if (stopping) return "Stopping";
   const unsynced = watches.unsynced();
   if (unsynced.length > 0) {
-    const problems = watches.problems().map(({ kind, error }) => `${kind}: ${error.message}`);
+    const problems = watches.problems().map(({ kind, error }) => `${kind}: ${explain(error)}`);
     return `Not listed yet: ${unsynced.join(", ")}${problems.length > 0 ? `. ${problems.join("; ")}` : ""}`;
   }
   return factsProblem;
+}
+
+function explain(error: KubeError): string {
+  return error.kind === "NotFound" ? "its CustomResourceDefinition is not installed" : error.message;
 }
 
 function addAll(watches: Watches, queue: ReturnType<typeof createQueue>): void {

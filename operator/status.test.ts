@@ -217,6 +217,7 @@ describe("MeteringHealthy", () => {
     ["without an offer", input(), "True/NotMetered"],
     ["before the reporter has begun", sold(undefined), "Unknown/AwaitingFirstHour"],
     ["of a plan that is not metered", sold({ mode: "Silent" }), "True/NotMetered"],
+    ["of a plan that nobody knows", sold({ mode: "Silent", problem: "unknown plan" }), "False/NotMetered"],
     ["of an idle agent that posts nothing", sold({}), "True/Posting"],
     ["with the last closed hour just less than two hours ago", sold({ lastClosedHour: "2026112410" }), "True/Posting"],
     ["with the last closed hour too long ago", sold({ lastClosedHour: "2026112409" }), "False/Backlog"],
@@ -263,9 +264,13 @@ describe("computeStatus()", () => {
   it("tells the conditions that changed, for events", () => {
     const before = computeStatus(input());
     const after = computeStatus(input({}, { mode: "Paused" }));
-    expect(changedConditions(before, after).map(({ type, reason, good }) => [type, reason, good])).toEqual([
-      ["Ready", "Paused", false],
-      ["Suspended", "Paused", false],
+    expect(changedConditions(before, after).map(({ type, reason, tone }) => [type, reason, tone])).toEqual([
+      ["Ready", "Paused", "Normal"],
+      ["Suspended", "Paused", "Normal"],
+    ]);
+    const broken = computeStatus(input(metering({ entitlements: grant({ state: "Suspended" }) })));
+    expect(changedConditions(before, broken)).toMatchObject([
+      { type: "Ready", reason: "NotEntitled", tone: "Warning" },
     ]);
     expect(changedConditions(before, before)).toEqual([]);
   });

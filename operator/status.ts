@@ -85,16 +85,20 @@ export function isSameStatus(a: AgentDeploymentStatus, b: AgentDeploymentStatus)
   return canonicalJson(a) === canonicalJson(b);
 }
 
+/** What people asked for, or what every rollout passes through: nothing to be warned of. */
+const EXPECTED = new Set<string>(["RollingOut", "Progressing", "Paused", "Revoked", "Running", "AwaitingFirstHour"]);
+
+/** A condition that changed, with the type that its event gets. */
+export type ConditionChange = Condition & { readonly tone: "Normal" | "Warning" };
+
 /** Conditions that changed in status or reason, for events. */
-export function changedConditions(
-  before: AgentDeploymentStatus,
-  after: AgentDeploymentStatus,
-): readonly (Condition & { readonly good: boolean })[] {
+export function changedConditions(before: AgentDeploymentStatus, after: AgentDeploymentStatus): ConditionChange[] {
   return (after.conditions ?? []).flatMap((condition) => {
     const old = before.conditions?.find((other) => other.type === condition.type);
     if (old?.status === condition.status && old.reason === condition.reason) return [];
     const polarity = Object.entries(CONDITIONS).find(([type]) => type === condition.type)?.[1].polarity;
-    return [{ ...condition, good: condition.status === polarity }];
+    const isFine = condition.status === polarity || EXPECTED.has(condition.reason);
+    return [{ ...condition, tone: isFine ? "Normal" : "Warning" }];
   });
 }
 

@@ -45,7 +45,7 @@ export async function startApi(options: { readonly crds: boolean } = { crds: tru
 }
 
 /** Installs all five CRDs and waits until they are served. */
-async function installCrds(client: KubeClient): Promise<void> {
+export async function installCrds(client: KubeClient): Promise<void> {
   for (const definition of RESOURCES) {
     const crd: unknown = toCrd(definition);
     if (!isKubeObject(crd)) throw new Error("A CRD must have metadata");

@@ -102,6 +102,7 @@ export async function startTestOperator(
     readonly settings?: Partial<Settings>;
     readonly name?: string;
     readonly server?: string;
+    readonly namespaces?: readonly string[];
   },
 ): Promise<TestOperator> {
   const { ca } = await kubeconfigOptions(api.kubeconfig);
@@ -130,7 +131,7 @@ export async function startTestOperator(
     client,
     settings: { ...TEST_SETTINGS, ...options.settings },
     pod: { namespace: SYSTEM, name: options.name ?? "operator-0" },
-    namespaces: [],
+    namespaces: options.namespaces ?? [],
     clock: systemClock,
     random: Math.random,
     log: logger,

@@ -19,9 +19,14 @@ const KINDS: Readonly<Record<number, KubeError["kind"]>> = {
 /** The error of an answer other than 2xx: by the Status object in the body, else by the HTTP status. */
 export function toKubeError(status: number, body: unknown, retryAfterMs?: number): KubeError {
   const reason = isRecord(body) && typeof body["reason"] === "string" ? body["reason"] : "";
-  const message = isRecord(body) && typeof body["message"] === "string" ? body["message"] : `HTTP status ${status}`;
+  const message = isRecord(body) && typeof body["message"] === "string" ? body["message"] : bareMessage(status, body);
   const kind = reason === "AlreadyExists" ? "AlreadyExists" : (KINDS[status] ?? "Unknown");
   return { kind, status, message, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) };
+}
+
+/** A path that nobody serves is answered in plain text. */
+function bareMessage(status: number, body: unknown): string {
+  return typeof body === "string" && body.trim() !== "" ? body.trim().slice(0, 200) : `HTTP status ${status}`;
 }
 
 /** The error of a call that got no answer. */
