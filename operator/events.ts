@@ -32,7 +32,7 @@ export function createRecorder(options: {
   readonly clock: Clock;
   /** The operator's pod. */
   readonly instance: string;
-  readonly log: Logger;
+  readonly log: Pick<Logger, "warn">;
 }): Recorder {
   const memories = new Map<string, Memory>();
   return {
@@ -64,10 +64,11 @@ function takeToken(memory: Memory, nowMs: number): boolean {
   const earned = Math.floor((nowMs - memory.refilledMs) / REFILL_MS);
   if (earned > 0) {
     memory.tokens = Math.min(BURST, memory.tokens + earned);
-    memory.refilledMs = nowMs;
+    memory.refilledMs += earned * REFILL_MS;
   }
+  if (memory.tokens === 0) return false;
   memory.tokens -= 1;
-  return memory.tokens >= 0;
+  return true;
 }
 
 function toEvent(
