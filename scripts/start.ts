@@ -1,16 +1,15 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { styleText } from "node:util";
-import { HOUR_MS, parseHourKey } from "#core/time.ts";
 import { openCluster } from "../test/cluster/local/cluster.ts";
 import { heading, runMain, say, step, stepTimes } from "./console.ts";
 import { applySample, ask, demoApiKey } from "./demo/agent.ts";
-import { type AzureControl, openAzureControl } from "./demo/azure-control.ts";
+import { openAzureControl } from "./demo/azure-control.ts";
 import { installAzure } from "./demo/azure.ts";
 import { demoValues, installChart } from "./demo/install.ts";
 import { createKubectl, type Kubectl, waitFor } from "./demo/kubectl.ts";
 import { DEMO } from "./demo/names.ts";
 import { forwardPort } from "./demo/port-forward.ts";
-import { addsUp, isClosed, readAccount, renderAccount } from "./demo/receipt.ts";
+import { addsUp, catchUpClock, isClosed, readAccount, renderAccount } from "./demo/receipt.ts";
 import { buildImages } from "./image.ts";
 import { ensureHelm, ensureKubectl } from "./tools/helm-and-kubectl.ts";
 
@@ -84,12 +83,6 @@ async function showReceipt(kubectl: Kubectl): Promise<void> {
   } finally {
     azure.stop();
   }
-}
-
-/** The emulator forgets its clock when it restarts; the books do not. */
-async function catchUpClock(kubectl: Kubectl, azure: AzureControl): Promise<void> {
-  const { lastClosedHour } = await readAccount(kubectl);
-  if (lastClosedHour !== undefined) await azure.catchUp(parseHourKey(lastClosedHour) + HOUR_MS);
 }
 
 function goOn(kubectl: Kubectl): void {

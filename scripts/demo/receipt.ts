@@ -5,6 +5,8 @@ import { podUsageSchema } from "#core/api/pod-usage.ts";
 import { usageLedgerSchema } from "#core/api/usage-ledger.ts";
 import { usageStatementSchema, type UsageStatement } from "#core/api/usage-statement.ts";
 import { type Catalogue, catalogueSchema } from "#core/plan.ts";
+import { HOUR_MS, parseHourKey } from "#core/time.ts";
+import type { AzureControl } from "./azure-control.ts";
 import type { Kubectl } from "./kubectl.ts";
 import { DEMO } from "./names.ts";
 
@@ -64,6 +66,12 @@ function sumByDimension(
 /** Whether that hour is closed and every slot so far has its answer. */
 export function isClosed(account: Account, hour: string): boolean {
   return (account.lastClosedHour ?? "") >= hour && account.statements.every((statement) => statement.spec.outcome);
+}
+
+/** Moves the emulator's clock to where the books are: it forgets its offset when it restarts, they do not. */
+export async function catchUpClock(kubectl: Kubectl, azure: AzureControl): Promise<void> {
+  const { lastClosedHour } = await readAccount(kubectl);
+  if (lastClosedHour !== undefined) await azure.catchUp(parseHourKey(lastClosedHour) + HOUR_MS);
 }
 
 /** Whether every whole unit counted is accepted, and nothing else: accepted == floor(counted / divisor) × divisor. */

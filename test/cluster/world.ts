@@ -5,7 +5,7 @@ import { demoValues, installChart } from "../../scripts/demo/install.ts";
 import { createKubectl, type Kubectl, waitFor } from "../../scripts/demo/kubectl.ts";
 import { DEMO } from "../../scripts/demo/names.ts";
 import { forwardPort, type PortForward } from "../../scripts/demo/port-forward.ts";
-import { type Account, addsUp, isClosed, readAccount } from "../../scripts/demo/receipt.ts";
+import { type Account, addsUp, catchUpClock, isClosed, readAccount } from "../../scripts/demo/receipt.ts";
 import { buildImages } from "../../scripts/image.ts";
 import { ensureHelm, ensureKubectl } from "../../scripts/tools/helm-and-kubectl.ts";
 import { localCluster, openCluster } from "./local/cluster.ts";
@@ -34,6 +34,7 @@ export async function openWorld(helm: 3 | 4 = 4): Promise<World> {
     await localCluster.down();
     return openWorld(helm);
   }
+  await catchUpClock(kubectl, azure);
   return { kubectl, azure, apiKey, images, close: azure.stop };
 }
 
