@@ -110,7 +110,11 @@ function closeAccount(ledger: Ledger, account: Account, input: CloseInput): Ledg
 function reserve(
   account: Account,
   dimension: CatalogueDimension,
-  input: CloseInput & { readonly billable: bigint; readonly owed: ReadonlyMap<string, bigint>; readonly counted: ReadonlyMap<string, bigint> },
+  input: CloseInput & {
+    readonly billable: bigint;
+    readonly owed: ReadonlyMap<string, bigint>;
+    readonly counted: ReadonlyMap<string, bigint>;
+  },
 ): Reservation | undefined {
   if (!maySubmit(account, input)) return undefined;
   const divisor = BigInt(dimension.divisor);

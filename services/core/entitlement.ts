@@ -31,7 +31,8 @@ export function decideEntitlement(
   nowMs: number,
 ): EntitlementDecision {
   if (!control) return { effect: "deny", reason: "NoGrant" };
-  if (control.mode === "Revoked" || control.entitlement.state === "Revoked") return { effect: "deny", reason: "Revoked" };
+  if (control.mode === "Revoked" || control.entitlement.state === "Revoked")
+    return { effect: "deny", reason: "Revoked" };
   if (control.mode === "Paused") return { effect: "deny", reason: "Paused" };
   if (control.entitlement.state === "Suspended") return { effect: "deny", reason: "Suspended" };
   if (!(Date.parse(control.entitlement.validUntil) > nowMs)) return { effect: "deny", reason: "GrantExpired" };

@@ -151,16 +151,9 @@ export function foldOldDays(account: Account, lastClosedHour: string): Account {
  */
 export function settlePod(ledger: Ledger, pod: PodView, nowMs: number): Ledger {
   const earlier = ledger.tombstones.find((entry) => entry.uid === pod.uid);
-  if (!earlier && ledger.tombstones.length >= LEDGER_BOUNDS.tombstones) return ledger;
-  if (earlier && earlier.totals === undefined) return ledger;
-  const before = new Map((earlier?.totals ?? []).map((entry) => [entry.dimension, BigInt(entry.total)]));
-  const settled = new Map(ledger.settled.map((entry) => [`${entry.agent} ${entry.dimension}`, entry]));
-  for (const [dimension, total] of pod.totals) {
-    const key = `${pod.agent} ${dimension}`;
-    const sum = BigInt(settled.get(key)?.total ?? "0") + maxOf(0n, total - (before.get(dimension) ?? 0n));
-    settled.set(key, { agent: pod.agent, dimension, total: sum.toString() });
-  }
-  if (settled.size > LEDGER_BOUNDS.perAgent) return ledger;
+  const mayStand = earlier ? earlier.totals !== undefined : ledger.tombstones.length < LEDGER_BOUNDS.tombstones;
+  const settled = addSettled(ledger.settled, pod, earlier?.totals ?? []);
+  if (!mayStand || settled.length > LEDGER_BOUNDS.perAgent) return ledger;
   const tombstone: Tombstone = {
     uid: pod.uid,
     settledAt: earlier?.settledAt ?? toIso(nowMs),
@@ -169,10 +162,25 @@ export function settlePod(ledger: Ledger, pod: PodView, nowMs: number): Ledger {
   };
   return {
     ...ledger,
-    settled: [...settled.values()],
+    settled,
     tombstones: [...ledger.tombstones.filter((entry) => entry !== earlier), tombstone],
     accounts: earlier ? ledger.accounts : ledger.accounts.map((account) => settleOpenings(account, pod)),
   };
+}
+
+function addSettled(
+  settled: Ledger["settled"],
+  pod: PodView,
+  earlier: NonNullable<Tombstone["totals"]>,
+): Ledger["settled"] {
+  const before = new Map(earlier.map((entry) => [entry.dimension, BigInt(entry.total)]));
+  const next = new Map(settled.map((entry) => [`${entry.agent} ${entry.dimension}`, entry]));
+  for (const [dimension, total] of pod.totals) {
+    const key = `${pod.agent} ${dimension}`;
+    const sum = BigInt(next.get(key)?.total ?? "0") + maxOf(0n, total - (before.get(dimension) ?? 0n));
+    next.set(key, { agent: pod.agent, dimension, total: sum.toString() });
+  }
+  return [...next.values()];
 }
 
 /** Deletion is confirmed: the tombstone keeps the UID alone, for 48 h. */
@@ -194,7 +202,10 @@ export function expireTombstones(ledger: Ledger, nowMs: number): Ledger {
 }
 
 /** Stops new intents of a dimension until plan or catalogue change; counting goes on. */
-export function parkDimension(ledger: Ledger, parking: Slot & { reason: string; message: string; nowMs: number }): Ledger {
+export function parkDimension(
+  ledger: Ledger,
+  parking: Slot & { reason: string; message: string; nowMs: number },
+): Ledger {
   const account = ledger.accounts.find((entry) => entry.dimension === parking.dimension);
   if (!account || account.parked) return ledger;
   const parked = {
@@ -242,6 +253,9 @@ function correctAttributions(
 }
 
 function later<K extends string>(key: K, a: string | undefined, b: string | undefined): { [P in K]?: string } | object {
-  const newest = [a, b].filter((hour) => hour !== undefined).sort().at(-1);
+  const newest = [a, b]
+    .filter((hour) => hour !== undefined)
+    .sort()
+    .at(-1);
   return newest === undefined ? {} : { [key]: newest };
 }

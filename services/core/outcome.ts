@@ -58,7 +58,7 @@ const YOUNG_LEDGER_MS = 6 * HOUR_MS;
 const EXPIRED_MS = 24 * HOUR_MS - 5 * 60_000;
 const INVALID_USAGE_STATE = /invalid usage state/i;
 
-const PARKING = new Set(["InvalidDimension", "InvalidQuantity", "BadArgument"]);
+const PARKING = new Set(["InvalidDimension", "InvalidQuantity", "BadArgument", "ResourceNotFound"]);
 const HOLDING = new Set(["ResourceNotActive", "ResourceNotAuthorized"]);
 
 /**
@@ -70,14 +70,16 @@ export function decideOutcome(intent: SentIntent, answer: PostAnswer, at: Judged
   if (answer.status === "Accepted") return acceptedVerdict(intent, answer);
   if (answer.status === "Duplicate") return duplicateVerdict(intent, answer);
   if (answer.status === "Expired") return expiredVerdict(intent, at);
-  if (HOLDING.has(answer.status)) return { next: "retry", alarm: "Refused" };
-  if (answer.status === "ResourceNotFound" && at.ledgerAgeMs < YOUNG_LEDGER_MS)
-    return { next: "retry", alarm: "Refused" };
-  if (PARKING.has(answer.status) || answer.status === "ResourceNotFound")
+  if (isHeld(answer, at)) return { next: "retry", alarm: "Refused" };
+  if (PARKING.has(answer.status))
     return { next: "park", reason: answer.status, message: answer.reasons.join("; ").slice(0, 512) };
-  return answer.httpStatus === 401 || answer.httpStatus === 403
-    ? { next: "retry", alarm: "Refused" }
-    : { next: "retry" };
+  return { next: "retry" };
+}
+
+/** Refused now, owed all the same: suspended, identity not accepted, or a resource that Azure does not know yet. */
+function isHeld(answer: PostAnswer, at: JudgedAt): boolean {
+  const isYoung = answer.status === "ResourceNotFound" && at.ledgerAgeMs < YOUNG_LEDGER_MS;
+  return isYoung || HOLDING.has(answer.status) || answer.httpStatus === 401 || answer.httpStatus === 403;
 }
 
 function acceptedVerdict(intent: SentIntent, answer: PostAnswer): Verdict {
@@ -94,7 +96,8 @@ function acceptedVerdict(intent: SentIntent, answer: PostAnswer): Verdict {
 
 function duplicateVerdict(intent: SentIntent, answer: PostAnswer): Verdict {
   const booked = answer.acceptedMessage;
-  if (booked?.quantity === undefined || !isSameSlot(intent, booked)) return { next: "retry", alarm: "UnclearDuplicate" };
+  if (booked?.quantity === undefined || !isSameSlot(intent, booked))
+    return { next: "retry", alarm: "UnclearDuplicate" };
   const quantity = decimalText(booked.quantity);
   const acceptedBaseUnits = toBaseUnits(quantity, intent.divisor);
   const same = quantity === intent.quantity.toString();

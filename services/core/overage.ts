@@ -124,8 +124,5 @@ function overageOf(used: bigint, included: bigint): bigint {
 }
 
 function settledTotal(ledger: Ledger, dimension: string): bigint {
-  return ledger.settled.reduce(
-    (sum, entry) => (entry.dimension === dimension ? sum + BigInt(entry.total) : sum),
-    0n,
-  );
+  return ledger.settled.reduce((sum, entry) => (entry.dimension === dimension ? sum + BigInt(entry.total) : sum), 0n);
 }

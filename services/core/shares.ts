@@ -18,10 +18,7 @@ export function splitByWeight(total: bigint, weights: ReadonlyMap<string, bigint
 }
 
 /** `max(0, a - b)` for each key of `a`. */
-export function subtractClamped(
-  a: ReadonlyMap<string, bigint>,
-  b: ReadonlyMap<string, bigint>,
-): Map<string, bigint> {
+export function subtractClamped(a: ReadonlyMap<string, bigint>, b: ReadonlyMap<string, bigint>): Map<string, bigint> {
   return new Map([...a].map(([key, amount]) => [key, maxOf(0n, amount - (b.get(key) ?? 0n))]));
 }
 

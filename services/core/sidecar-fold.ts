@@ -20,7 +20,9 @@ export const sidecarStateSchema = z.object({
   /** Base units since the pod began, over all epochs. */
   totals: z.record(dimensionSchema, countSchema),
   quarantined: z.array(dimensionSchema).max(DIMENSIONS_MAX),
-  boundaries: z.array(z.object({ hour: hourSchema, totals: z.record(dimensionSchema, countSchema) })).max(BOUNDARIES_MAX),
+  boundaries: z
+    .array(z.object({ hour: hourSchema, totals: z.record(dimensionSchema, countSchema) }))
+    .max(BOUNDARIES_MAX),
   /** The hour of the newest fold; empty before the time was known. */
   hour: z.union([z.literal(""), hourSchema]),
   /** When the pod began, by the API server's clock without offset; 0 before the time was known. */
@@ -133,7 +135,9 @@ export function fromPodUsage(status: PodUsageStatus): SidecarState {
     sequence: status.sequence,
     epoch: status.epoch ?? "",
     last: Object.fromEntries(
-      status.totals.filter((entry) => entry.dimension !== POD_MILLISECONDS).map((entry) => [entry.dimension, entry.last]),
+      status.totals
+        .filter((entry) => entry.dimension !== POD_MILLISECONDS)
+        .map((entry) => [entry.dimension, entry.last]),
     ),
     totals: toRecord(status.totals),
     quarantined: status.quarantined ?? [],

@@ -1,5 +1,6 @@
-import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
+import type { IncomingMessage, RequestListener, Server } from "node:http";
 import type { Clock } from "./clock.ts";
+import { createServer } from "./node-http.ts";
 
 export interface ServerOptions {
   /** For Koa: `app.callback()`. */

@@ -10,7 +10,7 @@ export interface StopStep {
  * Runs the steps once, in order, on SIGTERM or SIGINT, then exits 0. Node as PID 1 ignores SIGTERM without a handler.
  * A step that fails is logged and does not keep the rest from stopping; the exit code is then 1.
  */
-export function stopOnSignal(log: Logger, steps: readonly StopStep[]): void {
+export function stopOnSignal(log: Pick<Logger, "info" | "error">, steps: readonly StopStep[]): void {
   let stopping = false;
   const stop = async (signal: NodeJS.Signals): Promise<void> => {
     if (stopping) return;

@@ -21,7 +21,10 @@ const pod = fc.nat({ max: 5 });
 const cycle: fc.Arbitrary<Step> = fc.record({
   kind: fc.constant("cycle" as const),
   leader: fc.nat({ max: 1 }),
-  crashAt: fc.oneof({ weight: 3, arbitrary: fc.constant(0) }, { weight: 2, arbitrary: fc.integer({ min: 1, max: 40 }) }),
+  crashAt: fc.oneof(
+    { weight: 3, arbitrary: fc.constant(0) },
+    { weight: 2, arbitrary: fc.integer({ min: 1, max: 40 }) },
+  ),
 });
 const hour: fc.Arbitrary<Step> = fc.constant({ kind: "hour" });
 const ordinary: fc.Arbitrary<Step>[] = [
@@ -54,14 +57,39 @@ const switches = fc.record({
   listDelaySeconds: fc.constantFrom(0, 1200),
 });
 
+/** What the world does by itself. */
+function happen(world: MeterWorld, step: Exclude<Step, { kind: "cycle" | "backup" | "restore" | "add" }>): void {
+  switch (step.kind) {
+    case "use":
+      return world.use(`p${step.pod}`, step.dimension, BigInt(step.amount));
+    case "publish":
+      if (world.pods.get(`p${step.pod}`)?.alive) world.publish(`p${step.pod}`);
+      return;
+    case "hour":
+      world.publishAll();
+      world.advance(3_600_000);
+      return world.publishAll();
+    case "advance":
+      return world.advance(step.minutes * 60_000);
+    case "fault":
+      return void world.faults.push(step.fault);
+    case "end":
+      return world.endPod(`p${step.pod}`, step.graceful);
+  }
+}
+
 class Player {
   readonly world: MeterWorld;
   readonly leaders = new Map<number, Desk>();
   restore: () => void = () => undefined;
   count = 0;
 
-  constructor(world: MeterWorld) {
+  readonly memoryEnds: boolean;
+  lastLeader = 0;
+
+  constructor(world: MeterWorld, options: { readonly memoryEnds: boolean } = { memoryEnds: false }) {
     this.world = world;
+    this.memoryEnds = options.memoryEnds;
     this.add(0);
     this.add(1);
   }
@@ -71,36 +99,20 @@ class Player {
   }
 
   async play(step: Step): Promise<void> {
-    const { world } = this;
-    switch (step.kind) {
-      case "use":
-        return world.use(`p${step.pod}`, step.dimension, BigInt(step.amount));
-      case "publish":
-        if (world.pods.get(`p${step.pod}`)?.alive) world.publish(`p${step.pod}`);
-        return;
-      case "hour":
-        world.publishAll();
-        world.advance(3_600_000);
-        return world.publishAll();
-      case "advance":
-        return world.advance(step.minutes * 60_000);
-      case "cycle":
-        return this.cycle(step.leader, step.crashAt);
-      case "fault":
-        return void world.faults.push(step.fault);
-      case "end":
-        return world.endPod(`p${step.pod}`, step.graceful);
-      case "add":
-        return this.add(step.agent);
-      case "backup":
-        this.restore = world.backup();
-        return;
-      case "restore":
-        return this.restore();
-    }
+    if (step.kind === "cycle") await this.cycle(step.leader, step.crashAt);
+    else if (step.kind === "backup") this.restore = this.world.backup();
+    else if (step.kind === "restore") this.restore();
+    else if (step.kind === "add") this.add(step.agent);
+    else happen(this.world, step);
   }
 
+  /**
+   * With restores a leader's memory ends with its leadership, as main.ts ends the process: what one leader saw before
+   * another led says nothing about a backup of that very moment. Without them two leaders may take turns with old memories.
+   */
   async cycle(number: number, crashAt: number): Promise<void> {
+    if (this.memoryEnds && this.lastLeader !== number) this.leaders.delete(number);
+    this.lastLeader = number;
     const desk = this.leaders.get(number) ?? this.world.desk();
     this.leaders.set(number, desk);
     const startedAt = this.world.calls;
@@ -124,16 +136,20 @@ const RUNS = Number(process.env["METER_RUNS"] ?? 150);
 describe("any history", () => {
   it("keeps every law, and in the end Azure holds what is due", async () => {
     await fc.assert(
-      fc.asyncProperty(switches, fc.array(fc.oneof(...ordinary), { maxLength: 60, size: "max" }), async (chosen, steps) => {
-        const world = new MeterWorld(chosen);
-        const player = new Player(world);
-        for (const step of steps) {
-          await player.play(step);
-          expectLaws(world);
-        }
-        await heal(world, world.desk());
-        expect(healed(world)).toEqual([]);
-      }),
+      fc.asyncProperty(
+        switches,
+        fc.array(fc.oneof(...ordinary), { maxLength: 60, size: "max" }),
+        async (chosen, steps) => {
+          const world = new MeterWorld(chosen);
+          const player = new Player(world);
+          for (const step of steps) {
+            await player.play(step);
+            expectLaws(world);
+          }
+          await heal(world, world.desk());
+          expect(healed(world)).toEqual([]);
+        },
+      ),
       { numRuns: RUNS },
     );
   });
@@ -157,7 +173,7 @@ describe("any history", () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.oneof(...ordinary, ...disasters), { maxLength: 60, size: "max" }), async (steps) => {
         const world = new MeterWorld();
-        const player = new Player(world);
+        const player = new Player(world, { memoryEnds: true });
         for (const step of steps) {
           await player.play(step);
           expectLaws(world, { restored: true });

@@ -15,7 +15,13 @@ import {
 } from "../../services/emulator/metering-store.ts";
 import { defaultSwitches, type Switches } from "../../services/emulator/switches.ts";
 import { runCycle, type CycleReport } from "../../services/meter/reporter/cycle.ts";
-import { createMemory, type Books, type Desk, type Marketplace, type Versioned } from "../../services/meter/reporter/desk.ts";
+import {
+  createMemory,
+  type Books,
+  type Desk,
+  type Marketplace,
+  type Versioned,
+} from "../../services/meter/reporter/desk.ts";
 import { readBatchReply, readUsageRows } from "../../services/meter/reporter/marketplace-answers.ts";
 
 export const RESOURCE =
@@ -48,6 +54,13 @@ export const CATALOGUE: Catalogue = catalogueSchema.parse({
 export class Crash extends Error {}
 
 export type Fault = "LoseAnswer" | "LoseRequest" | "Http500" | "Http403" | "Shuffle" | "Drop" | "Foreign" | "ListDown";
+
+/** Faults under which nothing is booked. */
+const REFUSED: Partial<Record<Fault, { readonly status: number; readonly body: unknown }>> = {
+  LoseRequest: { status: 0, body: {} },
+  Http500: { status: 500, body: "oops" },
+  Http403: { status: 403, body: { code: "Forbidden", message: "no" } },
+};
 
 interface SimPod {
   readonly object: PodUsage;
@@ -179,7 +192,8 @@ export class MeterWorld {
     return () => {
       this.ledger = kept.ledger ? { value: kept.ledger.value, version: this.#next() } : undefined;
       this.statements.clear();
-      for (const [name, statement] of kept.statements) this.statements.set(name, { ...statement, version: this.#next() });
+      for (const [name, statement] of kept.statements)
+        this.statements.set(name, { ...statement, version: this.#next() });
     };
   }
 
@@ -247,7 +261,8 @@ export class MeterWorld {
       deletePodUsage: (object) =>
         port("deletePodUsage", () => {
           const current = this.podUsages.get(object.metadata.name);
-          if (current && current.metadata.resourceVersion !== object.metadata.resourceVersion) return "Changed" as const;
+          if (current && current.metadata.resourceVersion !== object.metadata.resourceVersion)
+            return "Changed" as const;
           this.podUsages.delete(object.metadata.name);
           return "Deleted" as const;
         }),
@@ -280,7 +295,8 @@ export class MeterWorld {
     usageStatementSpecSchema.parse(value);
     const name = statementName("h", value.intent);
     const before = this.statements.get(name)?.value;
-    if (before && JSON.stringify(before.intent) !== JSON.stringify(value.intent)) throw new Error("intent is immutable");
+    if (before && JSON.stringify(before.intent) !== JSON.stringify(value.intent))
+      throw new Error("intent is immutable");
     if (before?.outcome && JSON.stringify(before.outcome) !== JSON.stringify(value.outcome))
       throw new Error("an outcome is written once");
     const stored = { value: structuredClone(value), version: this.#next() };
@@ -307,19 +323,26 @@ export class MeterWorld {
     };
   }
 
-  #post(intents: readonly Intent[]): ReturnType<typeof readBatchReply> {
+  #note(intents: readonly Intent[]): void {
     for (const intent of intents) {
       const slot = `${intent.hour} ${intent.dimension}`;
       this.sent.set(slot, (this.sent.get(slot) ?? new Set()).add(intent.quantity));
       if (BigInt(intent.quantity) <= 0n) throw new Error(`posted ${intent.quantity}`);
       if (parseHourKey(intent.hour) + HOUR_MS > this.nowMs) throw new Error(`posted the open hour ${intent.hour}`);
     }
+  }
+
+  #post(intents: readonly Intent[]): ReturnType<typeof readBatchReply> {
+    this.#note(intents);
     const fault = this.faults[0] === "ListDown" ? undefined : this.faults.shift();
     const reply = (status: number, body: unknown): ReturnType<typeof readBatchReply> =>
       readBatchReply({ status, text: JSON.stringify(body), requestId: "r" }, intents);
-    if (fault === "LoseRequest") return reply(0, {});
-    if (fault === "Http500") return reply(500, "oops");
-    if (fault === "Http403") return reply(403, { code: "Forbidden", message: "no" });
+    const refused = fault === undefined ? undefined : REFUSED[fault];
+    return refused ? reply(refused.status, refused.body) : reply(...this.#book(intents, fault));
+  }
+
+  /** The emulator's books and its answer, with what the fault does to them. */
+  #book(intents: readonly Intent[], fault: Fault | undefined): [number, unknown] {
     const call = {
       callerClientId: "us",
       nowMs: this.nowMs,
@@ -335,9 +358,9 @@ export class MeterWorld {
     }));
     if (fault === "Foreign") bookForeign(this.metering, items[0], { quantity: 1.5, call });
     const result = items.map((item) => toBatchItem(submitItem(this.metering, item, call), call));
-    if (fault === "LoseAnswer") return reply(0, {});
+    if (fault === "LoseAnswer") return [0, {}];
     if (fault === "Shuffle") result.reverse();
     if (fault === "Drop") result.pop();
-    return reply(200, { result, count: result.length });
+    return [200, { result, count: result.length }];
   }
 }

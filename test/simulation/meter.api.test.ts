@@ -95,7 +95,7 @@ async function startPod(namespace: string): Promise<SimulatedPod> {
   const counters = openCounters({ file: counterFile, dimensions: ["tool_action", "input_tokens"], bootId: "b" });
   const service = await serve(() => counters.exposition());
   const sidecar = startSidecar({ namespace, uid, counterFile, url: service.url });
-  running.push({ stop: service.stop });
+  running.push({ stop: () => service.stop() });
   return { namespace, uid, counters, sidecar };
 }
 
@@ -151,6 +151,7 @@ function startReporter(): { stop(): Promise<void> } {
     random: Math.random,
     log,
     metrics: createReporterMetrics(new Registry(), terms),
+    isLeader: () => true,
     readOffset: () => readClockOffset(environment.SUPERCARGO_CLOCK_URL ?? "", systemClock),
   });
   const leading = new AbortController();
@@ -205,8 +206,9 @@ describe("from a counter to an accepted event", () => {
     });
     must(await api.client.delete(PODS, { namespace, name: "pod" }));
     await command("/control/clock", { advanceToNextHour: true });
-    await waitFor("the rest in the next hour", async () =>
-      (await events()).filter((event) => event.dimension === "tool_action" && event.quantity === 4)[0],
+    await waitFor(
+      "the rest in the next hour",
+      async () => (await events()).filter((event) => event.dimension === "tool_action" && event.quantity === 4)[0],
     );
     await waitFor("the PodUsage to be settled", async () => {
       const usage = await api.client.get(POD_USAGES, { namespace, name: pod.uid });
@@ -251,12 +253,15 @@ describe("rules of the money objects on a real API server", () => {
     await command("/control/clock", { advanceToNextHour: true });
     const statement = await waitFor("the statement", () => findStatement("tool_action"));
     const spec = at(statement, "spec");
-    const changed = { ...statement, spec: { ...record(spec), intent: { ...record(at(statement, "spec.intent")), quantity: "9" } } };
+    const changed = {
+      ...statement,
+      spec: { ...record(spec), intent: { ...record(at(statement, "spec.intent")), quantity: "9" } },
+    };
     expect(await refusal(api.client.update(USAGE_STATEMENTS, changed))).toMatch(/intent is immutable/);
     const outcome = { ...record(at(statement, "spec.outcome")), acceptedQuantity: "9" };
-    expect(await refusal(api.client.update(USAGE_STATEMENTS, { ...statement, spec: { ...record(spec), outcome } }))).toMatch(
-      /an outcome is written once/,
-    );
+    expect(
+      await refusal(api.client.update(USAGE_STATEMENTS, { ...statement, spec: { ...record(spec), outcome } })),
+    ).toMatch(/an outcome is written once/);
     const ledger = (await ledgers())[0];
     if (!ledger) throw new Error("no ledger");
     expect(await refusal(api.client.update(USAGE_LEDGERS, ledger))).toMatch(/revision must rise/);

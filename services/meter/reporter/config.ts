@@ -17,9 +17,7 @@ const injected = z
   .default("")
   .transform((text) => (text === "DONOTMODIFY" ? "" : text.trim()));
 
-const httpUrl = z
-  .url({ protocol: /^https?$/ })
-  .transform((url) => url.replace(/\/+$/, ""));
+const httpUrl = z.url({ protocol: /^https?$/ }).transform((url) => url.replace(/\/+$/, ""));
 
 /** The environment of the reporter; the chart sets it. */
 export const environmentSchema = z.object({

@@ -41,11 +41,7 @@ export async function runCycle(desk: Desk, input: CycleInput): Promise<CycleRepo
 }
 
 function mayClose(desk: Desk, input: CycleInput): boolean {
-  return (
-    desk.memory.reconciled &&
-    desk.now() >= desk.memory.clockFaultUntilMs &&
-    Math.abs(input.skewMs) <= SKEW_MAX_MS
-  );
+  return desk.memory.reconciled && desk.now() >= desk.memory.clockFaultUntilMs && Math.abs(input.skewMs) <= SKEW_MAX_MS;
 }
 
 /** The mode, and why nothing new is posted, where people and the operator look: in the ledger, written when it changes. */

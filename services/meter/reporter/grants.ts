@@ -9,11 +9,7 @@ const WRITES_PER_CYCLE = 500;
  * Entitlement, clock offset and term reach each pod as a grant with an end: written when something changed, else at half
  * of its life. Nobody renews the grants of agents that an uninstall left behind.
  */
-export async function renewGrants(
-  desk: Desk,
-  pods: readonly PodUsage[],
-  offsetSeconds: number,
-): Promise<void> {
+export async function renewGrants(desk: Desk, pods: readonly PodUsage[], offsetSeconds: number): Promise<void> {
   const terms: GrantTerms = {
     mode: desk.terms.mode,
     planId: desk.terms.planId,

@@ -5,13 +5,14 @@ import { withHealth } from "#runtime/health.ts";
 import { inClusterOptions } from "#runtime/kube/in-cluster.ts";
 import { createElection } from "#runtime/kube/lease.ts";
 import { createKubeClient } from "#runtime/kube/transport.ts";
-import { createLogger } from "#runtime/log.ts";
+import { createLogger, type Logger } from "#runtime/log.ts";
 import { createMetrics } from "#runtime/metrics.ts";
 import { startServer } from "#runtime/server.ts";
 import { createServerTime } from "#runtime/server-time.ts";
 import { stopOnSignal } from "#runtime/shutdown.ts";
 import { readClockOffset } from "./clock-offset.ts";
 import { readEnvironment, readTerms } from "./config.ts";
+import type { Terms } from "./desk.ts";
 import { createTokenSource } from "./identity.ts";
 import { createKubeBooks } from "./kube.ts";
 import { createMarketplace } from "./marketplace.ts";
@@ -35,7 +36,6 @@ async function main(): Promise<void> {
     log,
   });
   const time = createServerTime(systemClock);
-  const clockUrl = environment.SUPERCARGO_CLOCK_URL;
   const reporter = createReporter({
     books: createKubeBooks({
       client,
@@ -56,7 +56,8 @@ async function main(): Promise<void> {
     random: Math.random,
     log,
     metrics: own,
-    readOffset: clockUrl === undefined ? undefined : () => readClockOffset(clockUrl, systemClock),
+    isLeader: () => election.isLeader(),
+    readOffset: offsetReader(environment.SUPERCARGO_CLOCK_URL),
   });
   let leading = Promise.resolve();
   const election = createElection({
@@ -70,12 +71,12 @@ async function main(): Promise<void> {
     },
     // What this process would still do, another may do already; the swaps would refuse it anyway.
     onLost: () => process.exit(1),
-    onStatus: own.leading,
+    onStatus: (leads) => own.leading(leads),
     log,
   });
   const server = await startServer({
     handler: withHealth({
-      live: reporter.notLive,
+      live: () => reporter.notLive(),
       ready: () => undefined,
       metrics: () => metrics.exposition(),
     }),
@@ -88,11 +89,19 @@ async function main(): Promise<void> {
     { name: "server", stop: () => server.stop(200) },
     { name: "client", stop: () => client.close() },
   ]);
-  if (terms.mode === "Plain") log.warn("Counting only: no Marketplace offer is set, nothing is posted");
-  else if (terms.mode === "Silent")
-    log.warn({ planId: terms.planId, known: terms.plan !== undefined }, "Counting only: the plan is not metered");
+  warnWhenSilent(terms, log);
   election.start();
   log.info({ port: server.port, mode: terms.mode, planId: terms.planId }, "Started reporter");
+}
+
+function offsetReader(url: string | undefined): (() => Promise<number>) | undefined {
+  return url === undefined ? undefined : () => readClockOffset(url, systemClock);
+}
+
+function warnWhenSilent(terms: Terms, log: Logger): void {
+  if (terms.mode === "Plain") log.warn("Counting only: no Marketplace offer is set, nothing is posted");
+  if (terms.mode === "Silent")
+    log.warn({ planId: terms.planId, known: terms.plan !== undefined }, "Counting only: the plan is not metered");
 }
 
 main().catch((error: unknown) => {

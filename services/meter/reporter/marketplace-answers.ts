@@ -23,7 +23,10 @@ const errorSchema = z.object({
     .array(z.object({ code: text, message: text, target: text }))
     .nullish()
     .catch(undefined),
-  additionalInfo: z.object({ acceptedMessage: acceptedSchema.nullish().catch(undefined) }).nullish().catch(undefined),
+  additionalInfo: z
+    .object({ acceptedMessage: acceptedSchema.nullish().catch(undefined) })
+    .nullish()
+    .catch(undefined),
 });
 
 const itemSchema = z.object({
@@ -64,7 +67,9 @@ export function readBatchReply(reply: HttpReply, intents: readonly Intent[]): Po
   const [only, ...others] = intents;
   const error = errorSchema.safeParse(body);
   if (only && others.length === 0 && error.success) return [fromRefusal(error.data, reply)];
-  return intents.map(() => bare(reply, reply.failure === undefined ? `Http${reply.status}` : "NoAnswer", failure(reply)));
+  return intents.map(() =>
+    bare(reply, reply.failure === undefined ? `Http${reply.status}` : "NoAnswer", failure(reply)),
+  );
 }
 
 /** Rows of GET /usageEvents, or nothing when the body is no list. */

@@ -205,7 +205,10 @@ function report(
   desk.onPost?.(answer, alarm);
   if (verdict.next === "credit") {
     desk.onAccepted?.(intent, Number(verdict.acceptedQuantity));
-    desk.log.info({ ...fields, acceptedQuantity: verdict.acceptedQuantity, state: verdict.state }, "Submitted UsageEvent");
+    desk.log.info(
+      { ...fields, acceptedQuantity: verdict.acceptedQuantity, state: verdict.state },
+      "Submitted UsageEvent",
+    );
   } else if (verdict.next === "park") desk.log.error(fields, "Parked dimension");
   else desk.log.warn(fields, "Failed to submit UsageEvent");
 }

@@ -116,7 +116,11 @@ async function recordOutcomes(
     desk.log.warn({ dimension: slot.dimension, hour: slot.hour, state }, "Closed a slot without an answer");
     const found = await desk.books.readStatement(slot);
     if (!found || found.value.outcome) continue;
-    const value = recordReconciled(found.value, { state, acceptedBaseUnits: slot.acceptedBaseUnits, nowMs: desk.now() });
+    const value = recordReconciled(found.value, {
+      state,
+      acceptedBaseUnits: slot.acceptedBaseUnits,
+      nowMs: desk.now(),
+    });
     await desk.books.writeStatement({ value, version: found.version });
   }
 }
@@ -156,5 +160,8 @@ function findStatement(statements: readonly Statement[], slot: Slot): Statement 
 
 function reportSurplus(desk: Desk, result: Reconciliation): void {
   for (const { day, dimension, baseUnits } of result.surplus)
-    desk.log.error({ day, dimension, baseUnits: baseUnits.toString() }, "Found usage at Azure that the ledger did not know");
+    desk.log.error(
+      { day, dimension, baseUnits: baseUnits.toString() },
+      "Found usage at Azure that the ledger did not know",
+    );
 }

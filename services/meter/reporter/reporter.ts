@@ -16,6 +16,8 @@ export interface ReporterOptions {
   readonly random: () => number;
   readonly log: Logger;
   readonly metrics: ReporterMetrics;
+  /** Asked before each cycle: a process that was paused for minutes must not begin one with its old memory. */
+  readonly isLeader: () => boolean;
   /** The demo's clock; absent in production. */
   readonly readOffset: (() => Promise<number>) | undefined;
 }
@@ -75,7 +77,7 @@ async function turn(options: ReporterOptions, desk: Desk, signal: AbortSignal): 
   const { time, log, metrics } = options;
   try {
     await refreshTime(options, desk);
-    if (signal.aborted) return 0;
+    if (signal.aborted || !options.isLeader()) return FAILED_MS;
     const skewMs = time.skewMs();
     metrics.skewMs(skewMs);
     const report = await runCycle(desk, { offsetSeconds: time.offsetSeconds(), skewMs });

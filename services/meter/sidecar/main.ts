@@ -1,14 +1,15 @@
+import "./small-heap.ts";
 import { systemClock } from "#runtime/clock.ts";
 import { parseConfig } from "#runtime/config.ts";
 import { withHealth } from "#runtime/health.ts";
 import { inClusterOptions } from "#runtime/kube/in-cluster.ts";
 import { createKubeClient } from "#runtime/kube/transport.ts";
-import { createLogger } from "#runtime/log.ts";
 import { startServer } from "#runtime/server.ts";
 import { createServerTime } from "#runtime/server-time.ts";
 import { stopOnSignal } from "#runtime/shutdown.ts";
 import { environmentSchema } from "./config.ts";
 import { openControlFile } from "./control-file.ts";
+import { createSidecarLog } from "./log.ts";
 import { createSidecarMetrics } from "./metrics.ts";
 import { followPodUsage } from "./pod-usage.ts";
 import { createScraper } from "./prometheus.ts";
@@ -20,7 +21,7 @@ const FINAL_DEADLINE_MS = 10_000;
 
 async function main(): Promise<void> {
   const environment = parseConfig(environmentSchema, process.env, { subject: "the environment" });
-  const log = createLogger({ component: "sidecar", level: environment.SUPERCARGO_LOG_LEVEL });
+  const log = createSidecarLog(environment.SUPERCARGO_LOG_LEVEL, (line) => process.stdout.write(line));
   const metrics = createSidecarMetrics();
   const client = createKubeClient({
     ...inClusterOptions(process.env, systemClock, environment.SUPERCARGO_KUBERNETES_DIR),
@@ -45,8 +46,8 @@ async function main(): Promise<void> {
   });
   const server = await startServer({
     handler: withHealth({
-      live: sidecar.notLive,
-      ready: sidecar.notReady,
+      live: () => sidecar.notLive(),
+      ready: () => sidecar.notReady(),
       metrics: () => Promise.resolve(metrics.exposition()),
     }),
     port: environment.SUPERCARGO_ADMIN_PORT,

@@ -114,10 +114,7 @@ async function followOnce(follower: Follower): Promise<number> {
   return end.error.kind === "Forbidden" ? READ_MS : READ_MS / 5;
 }
 
-async function read(
-  follower: Follower,
-  call: PublishOptions,
-): Promise<KubeError | undefined> {
+async function read(follower: Follower, call: PublishOptions): Promise<KubeError | undefined> {
   const { client, namespace, uid, log } = follower.options;
   const result = await client.get(POD_USAGES, { namespace, name: uid }, { ...call, attemptsMax: 1 });
   note(follower, result);
@@ -140,11 +137,7 @@ async function publish(follower: Follower, status: PodUsageStatus, call: Publish
   return toResult(follower, first);
 }
 
-async function put(
-  follower: Follower,
-  status: PodUsageStatus,
-  call: PublishOptions,
-): Promise<KubeError | undefined> {
+async function put(follower: Follower, status: PodUsageStatus, call: PublishOptions): Promise<KubeError | undefined> {
   const { object } = follower;
   if (!object) return { kind: "NotFound", status: 404, message: "There is no PodUsage" };
   const result = await follower.options.client.updateStatus(

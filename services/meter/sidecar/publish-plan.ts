@@ -74,6 +74,6 @@ function isEchoDifferent(a: PodUsageStatus, b: PodUsageStatus): boolean {
 }
 
 function isDifferent(a: PodUsageStatus, b: PodUsageStatus): boolean {
-  const content = ({ sequence: _, reportedAt: _at, ...rest }: PodUsageStatus): string => JSON.stringify(rest);
+  const content = (status: PodUsageStatus): string => JSON.stringify({ ...status, sequence: "", reportedAt: "" });
   return content(a) !== content(b);
 }

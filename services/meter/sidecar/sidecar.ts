@@ -1,4 +1,4 @@
-import type { PodUsage, PodUsageStatus } from "#core/api/pod-usage.ts";
+import type { PodUsage, PodUsageSpec, PodUsageStatus } from "#core/api/pod-usage.ts";
 import type { CounterRecord } from "#core/counter-record.ts";
 import {
   applyReading,
@@ -13,10 +13,10 @@ import {
 } from "#core/sidecar-fold.ts";
 import { hourKey, toIso } from "#core/time.ts";
 import type { Clock } from "#runtime/clock.ts";
-import type { Logger } from "#runtime/log.ts";
 import type { ServerTime } from "#runtime/server-time.ts";
 import type { ControlFile } from "./control-file.ts";
 import { countersOf, readCounterFile } from "./counter-file.ts";
+import type { SidecarLog } from "./log.ts";
 import type { SidecarMetrics } from "./metrics.ts";
 import type { OwnPodUsage, OwnPodUsageOptions } from "./pod-usage.ts";
 import type { Scraper } from "./prometheus.ts";
@@ -33,7 +33,7 @@ export interface SidecarOptions {
   readonly time: ServerTime;
   readonly clock: Clock;
   readonly metrics: SidecarMetrics;
-  readonly log: Logger;
+  readonly log: SidecarLog;
   /** Makes the door to the own PodUsage; it calls back into the sidecar. */
   readonly follow: (hooks: Pick<OwnPodUsageOptions, "onDate" | "onChange">) => OwnPodUsage;
 }
@@ -101,8 +101,7 @@ export function createSidecar(options: SidecarOptions): Sidecar {
       options.stateLog.close();
     },
     notReady: () => (options.controlFile.isWritten() ? undefined : "no grant has arrived yet"),
-    notLive: () =>
-      options.clock.monotonic() - work.turnedMs > STUCK_MS ? "the scrape loop does not turn" : undefined,
+    notLive: () => (options.clock.monotonic() - work.turnedMs > STUCK_MS ? "the scrape loop does not turn" : undefined),
   };
 }
 
@@ -110,9 +109,10 @@ async function run(work: Work): Promise<void> {
   const { clock, scrapeSeconds } = work.options;
   while (!work.stopping.signal.aborted) {
     work.turnedMs = clock.monotonic();
+    // Before the turn: who wakes us in the middle of it wants another one at once.
+    work.wake = new AbortController();
     await turn(work).catch((err: unknown) => work.options.log.error({ err }, "Failed to turn"));
     if (work.stopping.signal.aborted) return;
-    work.wake = new AbortController();
     await clock.sleep(scrapeSeconds * 1000, work.wake.signal).catch(() => undefined);
   }
 }
@@ -159,10 +159,7 @@ function passTime(work: Work): void {
   if (!known) return;
   const nowMs = time.now();
   const upMs = clock.monotonic() - work.startedMs;
-  setState(
-    work,
-    applyTime(work.state, { nowMs: nowMs - time.offsetSeconds() * 1000, hour: hourKey(nowMs), upMs }),
-  );
+  setState(work, applyTime(work.state, { nowMs: nowMs - time.offsetSeconds() * 1000, hour: hourKey(nowMs), upMs }));
 }
 
 function setState(work: Work, next: SidecarState): void {
@@ -228,19 +225,24 @@ async function publishFinal(work: Work, endMs: number): Promise<void> {
   }
 }
 
-/** The spec changed: the clock's offset, then the orders for the service; a jump of the clock is looked at at once. */
+/** The spec changed: orders for the service, then the clock's offset; a jump of the clock is looked at at once. */
 function takeOrders(work: Work): void {
-  const { controlFile, time, log } = work.options;
   const spec = work.usage.current()?.spec;
   if (!spec) return;
-  try {
-    if (controlFile.write(spec)) log.info({ mode: spec.control?.mode, state: spec.grants?.entitlement.state }, "Wrote control");
-  } catch (err) {
-    log.error({ err }, "Failed to write control");
-  }
-  if (time.setOffset(spec.grants?.clockOffsetSeconds ?? 0)) {
+  writeControl(work, spec);
+  if (work.options.time.setOffset(spec.grants?.clockOffsetSeconds ?? 0)) {
     work.plan.isUrgent = true;
     work.wake.abort(new Error("The clock jumped"));
+  }
+}
+
+function writeControl(work: Work, spec: PodUsageSpec): void {
+  const { controlFile, log } = work.options;
+  try {
+    if (!controlFile.write(spec)) return;
+    log.info({ mode: spec.control?.mode, state: spec.grants?.entitlement.state }, "Wrote control");
+  } catch (err) {
+    log.error({ err }, "Failed to write control");
   }
 }
 
