@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -68,6 +68,8 @@ afterEach(async () => {
 interface SimulatedPod {
   readonly namespace: string;
   readonly uid: string;
+  readonly counterFile: string;
+  readonly url: string;
   readonly counters: Counters;
   readonly sidecar: Sidecar;
 }
@@ -96,7 +98,7 @@ async function startPod(namespace: string): Promise<SimulatedPod> {
   const service = await serve(() => counters.exposition());
   const sidecar = startSidecar({ namespace, uid, counterFile, url: service.url });
   running.push({ stop: () => service.stop() });
-  return { namespace, uid, counters, sidecar };
+  return { namespace, uid, counterFile, url: service.url, counters, sidecar };
 }
 
 function startSidecar(pod: { namespace: string; uid: string; counterFile: string; url: string }): Sidecar {
@@ -241,6 +243,44 @@ describe("from a counter to an accepted event", () => {
     expect(await events()).toEqual([{ dimension: "tool_action", quantity: 5 }]);
   }, 60_000);
 });
+
+describe("a sidecar that lost its memory", () => {
+  it.each(["missing", "damaged", "stale"])(
+    "counts nothing twice with a log that is %s",
+    async (condition) => {
+      const namespace = await api.newNamespace();
+      const pod = await startPod(namespace);
+      const logFile = join(folder, `${pod.uid}-log`, "usage.log");
+      const published = (total: string): Promise<KubeObject> =>
+        waitFor(`${total} in PodUsage`, async () => {
+          const usage = must(await api.client.get(POD_USAGES, { namespace, name: pod.uid }));
+          return JSON.stringify(at(usage, "status.totals")).includes(`"total":"${total}"`) ? usage : undefined;
+        });
+      pod.counters.count({ tool_action: 10n });
+      await published("10");
+      const stale = readFileSync(logFile);
+      pod.counters.count({ tool_action: 5n });
+      await published("15");
+      await pod.sidecar.stop(2_000);
+      if (condition === "missing") rmSync(logFile);
+      else writeFileSync(logFile, condition === "stale" ? stale : damage(readFileSync(logFile)));
+      pod.counters.count({ tool_action: 1n });
+      const again = startSidecar(pod);
+      running.push({ stop: () => again.stop(1_000) });
+      const usage = await published("16");
+      expect(at(usage, "status.final")).toBe("No");
+      expect(at(usage, "status.totals")).toContainEqual({ dimension: "tool_action", total: "16", last: "16" });
+    },
+    60_000,
+  );
+});
+
+/** A flipped bit in the first record, with others behind it. */
+function damage(bytes: Buffer): Uint8Array {
+  const changed = Uint8Array.from(bytes);
+  changed[20] = (changed[20] ?? 0) ^ 1;
+  return changed;
+}
 
 describe("rules of the money objects on a real API server", () => {
   it("refuses what would lose or double money, and says why", async () => {
