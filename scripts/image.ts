@@ -33,6 +33,8 @@ export interface Images {
 }
 
 const REPOSITORIES = { supercargo: "localhost/supercargo", emulator: "localhost/supercargo-emulator" } as const;
+/** The bundles of the target `emulator`; the product holds the others. */
+const EMULATOR_BUNDLES: readonly string[] = ["emulator.js", "orders.js"];
 const TARGETS = ["supercargo", "emulator"] as const;
 type Target = (typeof TARGETS)[number];
 
@@ -99,13 +101,8 @@ async function buildWithBuildah(folder: string): Promise<Images> {
   await timed("Bundles", () => bundle(dist));
   const buildah = await ensureBuildah();
   const base = await ensureStandInBase(buildah);
-  const content = createHash("sha256")
-    .update(base)
-    .update(readFileSync(join(repositoryFolder, "Dockerfile")));
-  for (const name of readdirSync(dist).sort()) content.update(name).update(readFileSync(join(dist, name)));
-  const digest = content.digest("hex");
   const make = async (target: Target): Promise<ImageRef> => {
-    const image = imageRef(folder, target, digest);
+    const image = imageRef(folder, target, contentDigest(dist, { base, target }));
     if (existsSync(image.archive)) return image;
     await timed(`buildah build ${image.reference}`, async () => {
       const context = ["--build-context", `dist=${dist}`, "--build-arg", `RUNTIME_IMAGE=${base}`];
@@ -129,6 +126,16 @@ async function buildWithBuildah(folder: string): Promise<Images> {
     return image;
   };
   return { supercargo: await make("supercargo"), emulator: await make("emulator") };
+}
+
+/** What goes into one target: another emulator must not roll because the product changed, as it forgets what it booked. */
+function contentDigest(dist: string, part: { readonly base: string; readonly target: Target }): string {
+  const content = createHash("sha256")
+    .update(part.base)
+    .update(readFileSync(join(repositoryFolder, "Dockerfile")));
+  const names = readdirSync(dist).filter((name) => EMULATOR_BUNDLES.includes(name) === (part.target === "emulator"));
+  for (const name of names.sort()) content.update(name).update(readFileSync(join(dist, name)));
+  return content.digest("hex");
 }
 
 function imageRef(folder: string, target: Target, digest: string): ImageRef {

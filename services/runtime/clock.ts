@@ -21,11 +21,6 @@ export const systemClock: Clock = {
   },
 };
 
-/** A clock that runs `offsetSeconds()` ahead of another: the demo's way through an hour (docs/metering.md). */
-export function offsetClock(clock: Clock, offsetSeconds: () => number): Clock {
-  return { ...clock, now: () => clock.now() + offsetSeconds() * 1000 };
-}
-
 function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) {

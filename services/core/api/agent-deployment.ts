@@ -301,10 +301,7 @@ export const agentDeploymentSchema = z.object({
 });
 
 export type AgentDeploymentSpec = z.output<typeof agentDeploymentSpecSchema>;
-export type AgentDeployment = z.output<typeof agentDeploymentSchema>;
 /** A deployment of a model as the spec names it. */
 export type ModelDeployment = z.output<typeof modelDeploymentSchema>;
-/** A tool server with its functions and their lanes. */
-export type Tool = z.output<typeof toolSchema>;
 /** Named network peers. */
 export type Egress = z.output<typeof egressSchema>;

@@ -57,4 +57,3 @@ export const approvalSchema = z.object({
   metadata: objectMetaSchema,
   spec: approvalSpecSchema,
 });
-export type Approval = z.output<typeof approvalSchema>;

@@ -80,4 +80,3 @@ export const objectMetaSchema = z.object({
   labels: z.record(z.string(), z.string()).optional(),
   annotations: z.record(z.string(), z.string()).optional(),
 });
-export type ObjectMeta = z.infer<typeof objectMetaSchema>;
