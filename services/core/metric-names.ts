@@ -41,5 +41,4 @@ export const METRICS = {
   queueAdds: "workqueue_adds_total",
   queueRetries: "workqueue_retries_total",
   queueSeconds: "workqueue_queue_duration_seconds",
-  workSeconds: "workqueue_work_duration_seconds",
 } as const;
