@@ -273,6 +273,8 @@ function parseLabel(
 
 /** Value, optional timestamp, optional exemplar (OpenMetrics, ignored). */
 function parseValue(cursor: Cursor, series: { name: string; labels: ReadonlyMap<string, string> }): Sample | string {
+  if (!/[ \t]/.test(cursor.line[cursor.at] ?? "") && !/[ \t]/.test(cursor.line[cursor.at - 1] ?? ""))
+    return `the value of ${series.name} must stand behind a blank`;
   skipSpace(cursor);
   const value = take(cursor, TOKEN) ?? "";
   if (!VALUE.test(value)) return `the value of ${series.name} must be a number`;

@@ -356,7 +356,7 @@ export class MeterWorld {
       effectiveStartTime: intent.effectiveStartTime,
       planId: intent.planId,
     }));
-    if (fault === "Foreign") bookForeign(this.metering, items[0], { quantity: 1.5, call });
+    if (fault === "Foreign") bookForeign(this.metering, items[0], { quantity: 0.5, call });
     const result = items.map((item) => toBatchItem(submitItem(this.metering, item, call), call));
     if (fault === "LoseAnswer") return [0, {}];
     if (fault === "Shuffle") result.reverse();

@@ -123,8 +123,10 @@ describe("faults of the Marketplace", () => {
     world.publishAll();
     await world.cycle(desk);
     const other = [...world.statements.values()].find(({ value }) => value.state === "DuplicateOther");
-    expect(other?.value.outcome).toMatchObject({ acceptedQuantity: "1.5" });
+    expect(other?.value.outcome).toMatchObject({ acceptedQuantity: "0.5", acceptedBaseUnits: "1" });
     expectLaws(world);
+    const account = world.ledger?.value.accounts.find(({ dimension }) => dimension === other?.value.intent.dimension);
+    expect(account?.acceptedDays).toEqual([{ day: "20261122", baseUnits: "1" }]);
   });
 
   it("holds an intent of an outage over 24 h until it is dead, compares the day, and carries the quantity", async () => {
@@ -272,6 +274,24 @@ describe("a restored ledger", () => {
     world.use("a", "tool_action", 4n);
     await heal(world, world.desk());
     expect(world.billed("tool_action")).toBe(11);
+  });
+
+  it("takes no slot again that it has forgotten, though late usage would ask for it", async () => {
+    const world = busyWorld();
+    world.addPod("late");
+    const desk = world.desk();
+    await world.cycle(desk);
+    const restore = world.backup();
+    world.use("late", "tool_action", 4n);
+    world.advance(HOUR_MS);
+    world.publish("a");
+    world.publish("b");
+    await world.cycle(desk);
+    expect(world.billed("tool_action")).toBe(7);
+    restore();
+    await heal(world, world.desk());
+    expect(world.billed("tool_action")).toBe(11);
+    expect(healed(world)).toEqual([]);
   });
 
   it("is noticed by the leader that goes on, by its revision", async () => {
