@@ -16,7 +16,7 @@ describe("unsupportedFields()", () => {
     ],
     [
       { limits: [{ name: "a", dimension: "tokens", window: "Day", hard: "1" }] },
-      "spec.limits is not supported by this version: remove it; limits of the plan apply",
+      "spec.limits is not supported by this version: use spec.budgets and the limits of functions",
     ],
     [
       { budgets: { tokens: { max: 1 } } },

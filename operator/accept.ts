@@ -14,7 +14,7 @@ type Rule = (spec: AgentDeploymentSpec) => readonly string[];
 
 const RULES: readonly Rule[] = [
   (spec) => (spec.guardrails?.length ? [unsupported("spec.guardrails", "remove it")] : []),
-  (spec) => (spec.limits?.length ? [unsupported("spec.limits", "remove it; limits of the plan apply")] : []),
+  (spec) => (spec.limits?.length ? [unsupported("spec.limits", "use spec.budgets and the limits of functions")] : []),
   (spec) =>
     (["tokens", "durationSeconds", "costMicros"] as const)
       .filter((name) => spec.budgets[name] !== undefined)
