@@ -1,4 +1,4 @@
-import type { Entitlement, Grants } from "./api/pod-usage.ts";
+import type { Grants } from "./api/pod-usage.ts";
 import type { Ledger } from "./api/usage-ledger.ts";
 import { toIso } from "./time.ts";
 
@@ -12,31 +12,6 @@ export interface GrantTerms {
   readonly offsetSeconds: number;
   readonly term: number;
   readonly nowMs: number;
-}
-
-export type EntitlementDecision =
-  | { readonly effect: "allow" }
-  | { readonly effect: "constrain"; readonly reason: "Constrained" }
-  | {
-      readonly effect: "deny";
-      readonly reason: "NoGrant" | "GrantExpired" | "Suspended" | "Revoked" | "Paused";
-    };
-
-/**
- * What a pod's control lets a caller do now: allow, constrain (Automatic lanes act as Approval), or deny. A grant that
- * nobody renewed ends by itself; an unknown plan is our mistake, not the customer's, and is allowed while it is granted.
- */
-export function decideEntitlement(
-  control: { readonly mode: string; readonly entitlement: Entitlement } | undefined,
-  nowMs: number,
-): EntitlementDecision {
-  if (!control) return { effect: "deny", reason: "NoGrant" };
-  if (control.mode === "Revoked" || control.entitlement.state === "Revoked")
-    return { effect: "deny", reason: "Revoked" };
-  if (control.mode === "Paused") return { effect: "deny", reason: "Paused" };
-  if (control.entitlement.state === "Suspended") return { effect: "deny", reason: "Suspended" };
-  if (!(Date.parse(control.entitlement.validUntil) > nowMs)) return { effect: "deny", reason: "GrantExpired" };
-  return control.mode === "Constrained" ? { effect: "constrain", reason: "Constrained" } : { effect: "allow" };
 }
 
 /** Whether a pod's grant must be written: something differs, or half of its life is over. */

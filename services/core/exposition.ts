@@ -273,8 +273,7 @@ function parseLabel(
 
 /** Value, optional timestamp, optional exemplar (OpenMetrics, ignored). */
 function parseValue(cursor: Cursor, series: { name: string; labels: ReadonlyMap<string, string> }): Sample | string {
-  if (!/[ \t]/.test(cursor.line[cursor.at] ?? "") && !/[ \t]/.test(cursor.line[cursor.at - 1] ?? ""))
-    return `the value of ${series.name} must stand behind a blank`;
+  if (!isAtBlank(cursor)) return `the value of ${series.name} must stand behind a blank`;
   skipSpace(cursor);
   const value = take(cursor, TOKEN) ?? "";
   if (!VALUE.test(value)) return `the value of ${series.name} must be a number`;
@@ -288,6 +287,10 @@ function parseValue(cursor: Cursor, series: { name: string; labels: ReadonlyMap<
   return tail === "" || tail.startsWith("# {")
     ? { ...series, value }
     : `there is more behind the value of ${series.name}`;
+}
+
+function isAtBlank(cursor: Cursor): boolean {
+  return [cursor.at, cursor.at - 1].some((at) => cursor.line[at] === " " || cursor.line[at] === "\t");
 }
 
 function take(cursor: Cursor, pattern: RegExp): string | undefined {

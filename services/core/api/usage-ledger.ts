@@ -2,7 +2,13 @@ import { z } from "zod";
 import { cel, countSchema, dimensionSchema, hourSchema, mapList, objectMetaSchema, timeSchema } from "./meta.ts";
 
 /** Bounds of one ledger: etcd takes 1.5 MiB per request, and CEL wants to know the worst case. */
-export const LEDGER_BOUNDS = { agents: 1000, perAgent: 8000, tombstones: 4000, accounts: 30, reservations: 30 } as const;
+export const LEDGER_BOUNDS = {
+  agents: 1000,
+  perAgent: 8000,
+  tombstones: 4000,
+  accounts: 30,
+  reservations: 30,
+} as const;
 
 /** namespace/name of an AgentDeployment: the owner of a share. */
 export const agentKeySchema = z
@@ -21,16 +27,14 @@ export type Share = z.output<typeof shareSchema>;
 
 const sharesSchema = z.array(shareSchema).max(LEDGER_BOUNDS.agents).meta(mapList("agent"));
 
-const settledSchema = z
-  .object({ agent: agentKeySchema, dimension: dimensionSchema, total: countSchema })
-  .meta(
-    cel({
-      rule: "int(self.total) >= int(oldSelf.total)",
-      message: "settled may not fall",
-      fieldPath: ".total",
-      reason: "FieldValueInvalid",
-    }),
-  );
+const settledSchema = z.object({ agent: agentKeySchema, dimension: dimensionSchema, total: countSchema }).meta(
+  cel({
+    rule: "int(self.total) >= int(oldSelf.total)",
+    message: "settled may not fall",
+    fieldPath: ".total",
+    reason: "FieldValueInvalid",
+  }),
+);
 
 const tombstoneSchema = z.object({
   uid: z.string().min(1).max(64),
@@ -107,11 +111,17 @@ export const usageLedgerSpecSchema = z
     planId: z.string().max(128),
     catalogueDigest: z.string().max(64),
     usageResourceId: z.string().max(128).optional().describe("The GUID that Azure's list of usage events names."),
-    anchor: timeSchema.describe("Start of the billing cycle, cut to the hour; periods of included quantities count from it."),
+    anchor: timeSchema.describe(
+      "Start of the billing cycle, cut to the hour; periods of included quantities count from it.",
+    ),
     lastClosedHour: hourSchema.describe("Every hour up to this one is closed."),
     oldestOpenHour: hourSchema.optional().describe("The oldest slot whose fate is not known."),
     lastAcceptedHour: hourSchema.optional(),
-    parked: z.array(dimensionSchema).max(30).meta({ "x-kubernetes-list-type": "set" }).describe("Dimensions that are not posted."),
+    parked: z
+      .array(dimensionSchema)
+      .max(30)
+      .meta({ "x-kubernetes-list-type": "set" })
+      .describe("Dimensions that are not posted."),
     problem: z.string().max(512).optional().describe("Why nothing new is posted, for people; absent when all is well."),
     accounts: z.array(accountSchema).max(LEDGER_BOUNDS.accounts).meta(mapList("dimension")),
     settled: z
@@ -119,7 +129,11 @@ export const usageLedgerSpecSchema = z
       .max(LEDGER_BOUNDS.perAgent)
       .meta({
         ...mapList("agent", "dimension"),
-        ...cel({ rule: "self.size() >= oldSelf.size()", message: "settled entries may not vanish", reason: "FieldValueInvalid" }),
+        ...cel({
+          rule: "self.size() >= oldSelf.size()",
+          message: "settled entries may not vanish",
+          reason: "FieldValueInvalid",
+        }),
       })
       .describe("Totals of pods that are gone, per AgentDeployment and base dimension."),
     attributions: z.array(attributionSchema).max(LEDGER_BOUNDS.perAgent).meta(mapList("agent", "dimension")),
@@ -152,5 +166,4 @@ export const usageLedgerSchema = z.object({
   metadata: objectMetaSchema,
   spec: usageLedgerSpecSchema,
 });
-export type UsageLedger = z.output<typeof usageLedgerSchema>;
 export type Ledger = z.output<typeof usageLedgerSpecSchema>;
