@@ -32,9 +32,9 @@ describe("the table of refused fields in docs/agentdeployment.md", () => {
     const page = readFileSync("docs/agentdeployment.md", "utf8");
     const table = /## What this version refuses[\s\S]*?\n\n(\|[\s\S]*?)\n\n/.exec(page)?.[1] ?? "";
     const named = [...table.matchAll(/^\| ([^|]+) \|/gm)].flatMap(([, cell = ""]) =>
-      [...cell.matchAll(/`(spec\.[A-Za-z.]+)`/g)].map((match) => match[1]),
+      [...cell.matchAll(/`(spec\.[A-Za-z.]+)`/g)].map((match) => match[1] ?? ""),
     );
-    const refused = unsupportedFields(spec).map(({ message }) => message.split(" ")[0]);
+    const refused = unsupportedFields(spec).map(({ message }) => message.split(" ")[0] ?? "");
     expect(named.toSorted()).toEqual(refused.toSorted());
   });
 });
