@@ -202,6 +202,8 @@ async function checkpoint(work: Work, record: CounterRecord | undefined): Promis
 /** The service has ended: its counter file is final. Tries until the deadline; what is not published is ≤ K + S. */
 async function publishFinal(work: Work, endMs: number): Promise<void> {
   const { clock, counterFile, log } = work.options;
+  // A sidecar that has just been restarted has not read its PodUsage yet.
+  while (work.usage.phase() === "Unknown" && clock.monotonic() < endMs) await clock.sleep(FINAL_RETRY_MS / 5);
   restore(work);
   let record = readCounterFile(counterFile);
   for (let reads = 0; record && reads < FILE_READS_MAX; reads += 1) {
