@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Endpoint, fromService, needOf, toIpBlock } from "./peers.ts";
+import { sampleInput } from "../../test/fakes/desired-input.ts";
+import { type Endpoint, endpointsOf, fromService, needOf, toIpBlock } from "./peers.ts";
 
 const context = { namespace: "agents", clusterDomain: "cluster.local" };
 const endpoint = (url: string, egress?: Endpoint["egress"]): Endpoint => ({
@@ -8,6 +9,30 @@ const endpoint = (url: string, egress?: Endpoint["egress"]): Endpoint => ({
   component: "gateway",
   url,
   egress,
+});
+
+describe("endpointsOf()", () => {
+  const urls = (auth: object): string[] => {
+    const azureOpenAI = { endpoint: "https://models.internal.example.com", deployment: "gpt" };
+    const egress = { cidrs: ["10.0.0.4/32"] };
+    const deployments = [{ name: "main", type: "AzureOpenAI", azureOpenAI, egress, auth }];
+    const { spec } = sampleInput({ models: [{ name: "default", deployments }], tools: [] });
+    return endpointsOf(spec).map(({ url, egress: named }) => `${new URL(url).host} ${named ? "named" : "public"}`);
+  };
+
+  it("has Entra beside a private model that is called with a workload identity", () => {
+    expect(urls({ type: "WorkloadIdentity" })).toEqual([
+      "models.internal.example.com named",
+      "login.microsoftonline.com public",
+    ]);
+  });
+
+  it.each([{ type: "None" }, { type: "SecretRef", secretRef: { name: "azure", key: "api-key" } }])(
+    "has no more than the model with auth %o",
+    (auth) => {
+      expect(urls(auth)).toEqual(["models.internal.example.com named"]);
+    },
+  );
 });
 
 describe("needOf()", () => {

@@ -40,12 +40,12 @@ export type PeerNeed =
 /** Every host that the agent's pods call, by field. */
 export function endpointsOf(spec: AgentDeploymentSpec): Endpoint[] {
   const models = spec.models.flatMap((model, m) =>
-    model.deployments.map((deployment, d) => ({
-      field: `spec.models[${m}].deployments[${d}]`,
-      component: "gateway" as const,
-      url: endpointOf(deployment).baseUrl,
-      egress: deployment.egress,
-    })),
+    model.deployments.flatMap((deployment, d): Endpoint[] => {
+      const field = `spec.models[${m}].deployments[${d}]`;
+      const { baseUrl: url } = endpointOf(deployment);
+      const own: Endpoint = { field, component: "gateway", url, egress: deployment.egress };
+      return deployment.auth.type === "WorkloadIdentity" ? [own, tokenEndpoint(field)] : [own];
+    }),
   );
   const tools = (spec.tools ?? []).map((tool, t) => ({
     field: `spec.tools[${t}].mcp`,
@@ -54,6 +54,14 @@ export function endpointsOf(spec: AgentDeploymentSpec): Endpoint[] {
     egress: tool.mcp.egress,
   }));
   return [...models, ...tools];
+}
+
+/**
+ * Entra, where the workload identity's token comes from: public even where the model is behind a private endpoint. Which
+ * of its hosts is no matter, as a policy knows addresses alone.
+ */
+function tokenEndpoint(field: string): Endpoint {
+  return { field: `${field}.auth`, component: "gateway", url: "https://login.microsoftonline.com", egress: undefined };
 }
 
 /** What the network must allow for one endpoint. */
