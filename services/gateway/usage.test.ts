@@ -20,6 +20,10 @@ describe("toTokenUsage()", () => {
     [{ prompt_tokens: 1.5 }],
     [{ prompt_tokens: 1e18 }],
     [{ prompt_tokens: "5" }],
+    [{ prompt_tokens: 5, completion_tokens: -3 }],
+    [{ prompt_tokens: 5, completion_tokens: 3.5 }],
+    [{ input_tokens: 5, output_tokens: 1e12 }],
+    [{ input_tokens: 5, output_tokens: "3" }],
   ])("takes %j for no usage", (value) => {
     expect(toTokenUsage(value)).toBeUndefined();
   });

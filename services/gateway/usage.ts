@@ -19,14 +19,19 @@ const WANTED = new Set(["usage"]);
 /** Usage in the form of chat, embeddings (`prompt_tokens`) or Responses (`input_tokens`); nothing if it is no usage. */
 export function toTokenUsage(value: unknown): TokenUsage | undefined {
   const inputTokens = count(value, "prompt_tokens") ?? count(value, "input_tokens");
-  if (inputTokens === undefined) return undefined;
+  const outputTokens = outputCount(value);
+  if (inputTokens === undefined || outputTokens === undefined) return undefined;
   const details = member(value, "prompt_tokens_details") ?? member(value, "input_tokens_details");
   return {
     inputTokens,
     cachedInputTokens: Math.min(count(details, "cached_tokens") ?? 0, inputTokens),
-    // Embeddings have no output.
-    outputTokens: count(value, "completion_tokens") ?? count(value, "output_tokens") ?? 0,
+    outputTokens,
   };
+}
+
+/** Embeddings have no output. A number that is there and cannot be one is no zero: what it stands for is estimated. */
+function outputCount(value: unknown): number | undefined {
+  return toCount(member(value, "completion_tokens") ?? member(value, "output_tokens") ?? 0);
 }
 
 /** The usage of a whole JSON answer, or of its end: `tail` may begin anywhere. */
@@ -77,6 +82,9 @@ function member(value: unknown, name: string): unknown {
 }
 
 function count(value: unknown, name: string): number | undefined {
-  const found = member(value, name);
+  return toCount(member(value, name));
+}
+
+function toCount(found: unknown): number | undefined {
   return typeof found === "number" && Number.isInteger(found) && found >= 0 && found <= TOKENS_MAX ? found : undefined;
 }
