@@ -67,13 +67,14 @@ export function createJsonSink(options: AnswerOptions): Sink {
         options.settle({ usage: findUsage(isPassing ? tail : rest), outputBytes: size });
       } catch (error) {
         refuse(options, error);
-        return;
+        return true;
       }
       if (!isPassing)
         response.writeHead(options.head.status, { ...options.headers(), "content-length": String(rest.length) });
       // Node sends head and text in one write, head and bytes in two. Latin-1 keeps every byte as it is.
       if (rest.length <= ONE_WRITE_BYTES_MAX) response.end(rest.toString("latin1"), "latin1");
       else response.end(rest);
+      return true;
     },
     cut(side) {
       if (!isPassing && side !== "client") return false;

@@ -28,8 +28,9 @@ class RecordingSink implements Sink {
     this.events.push(chunk.toString());
     return this.#goesOn;
   }
-  end(): void {
+  end(): boolean {
     this.events.push("end");
+    return true;
   }
   cut(side: string): boolean {
     this.events.push(`cut by ${side}`);

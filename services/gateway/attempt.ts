@@ -7,7 +7,8 @@ import type { CutSide } from "./turn.ts";
 export interface Sink {
   /** False asks for a pause until `flow.resume`. */
   data(chunk: Buffer): boolean;
-  end(): void;
+  /** False when the upstream ended before there was an answer; nothing was counted then. */
+  end(): boolean;
   /** The answer ends early. False when nothing had reached the client and nothing was counted: another attempt may follow. */
   cut(side: CutSide): boolean;
 }
@@ -125,10 +126,10 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
 
   onResponseEnd(): void {
     if (this.#hasEnded) return;
-    if (this.#head === undefined || this.#sink) {
-      this.#sink?.end();
-      this.#end({ kind: "answered" });
-    } else this.#end({ kind: "declined", head: this.#head, body: Buffer.concat(this.#collected) });
+    if (this.#head && !this.#sink)
+      this.#end({ kind: "declined", head: this.#head, body: Buffer.concat(this.#collected) });
+    else if (this.#sink?.end()) this.#end({ kind: "answered" });
+    else this.#fail(new Error("The upstream ended before its answer began"));
   }
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {

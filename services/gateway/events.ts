@@ -36,14 +36,16 @@ class EventSink implements Sink {
     return block.length === 0 || this.#take(block);
   }
 
-  end(): void {
-    if (this.#hasEnded) return;
+  end(): boolean {
+    if (this.#hasEnded) return true;
     // The last event may lack its empty line.
     const rest = this.#splitter.rest();
     if (rest.length > 0) this.#take(rest);
-    if (this.#hasEnded) return;
-    if (!this.#options.watch.isComplete()) this.#cutByUpstream();
-    else this.#close();
+    if (this.#hasEnded) return true;
+    // A clean end of the connection without the stream's own end is none: a dying upstream looks like that, too.
+    if (!this.#options.watch.isComplete()) return this.cut("upstream");
+    this.#close();
+    return true;
   }
 
   cut(side: CutSide): boolean {
@@ -97,15 +99,6 @@ class EventSink implements Sink {
       else refuse(this.#options, error);
       return false;
     }
-  }
-
-  /** A clean end of the connection without the stream's own end is none: a dying upstream looks like that, too. */
-  #cutByUpstream(): void {
-    if (this.cut("upstream")) return;
-    const error = new Error("The upstream ended its stream before it began");
-    this.#hasEnded = true;
-    trySettle(this.#options, this.#report("upstream"));
-    refuse(this.#options, error);
   }
 
   #report(cutBy?: CutSide): AnswerReport {
