@@ -5,7 +5,7 @@ import { type AnswerReport, createJsonSink } from "./answer.ts";
 import { type AnswerHead, type AttemptOutcome, type Flow, type Sink, startAttempt } from "./attempt.ts";
 import { createEventSink } from "./events.ts";
 import type { Gateway } from "./gateway.ts";
-import { answerHeaders, isEventStream, passDeclined } from "./pass.ts";
+import { answerHeaders, isEventStream, isUsable, passDeclined } from "./pass.ts";
 import { settleAgent } from "./settle.ts";
 import { endpointOf } from "./snapshot.ts";
 import { createStreamWatch } from "./stream-watch.ts";
@@ -92,7 +92,7 @@ interface AcceptOptions {
 /** Tokens of the run are counted where the orchestrator calls the model, through this gateway: never again here. */
 function acceptAnswer(gateway: Gateway, turn: Turn, options: AcceptOptions): Sink | undefined {
   const { head, flow } = options;
-  if (head.status < 200 || head.status > 299) return undefined;
+  if (!isUsable(head)) return undefined;
   const books = settleAgent(gateway, turn, { isRun: options.call.isRun, status: head.status });
   const common = {
     turn,

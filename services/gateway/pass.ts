@@ -7,6 +7,8 @@ import type { Turn } from "./turn.ts";
 /** What a client may see of an upstream's headers; everything else is the upstream's own business. */
 const PASSED_HEADERS = [
   "content-type",
+  // Of errors alone: an answer that is encoded although we asked for none is not accepted.
+  "content-encoding",
   "cache-control",
   "retry-after",
   "retry-after-ms",
@@ -29,6 +31,11 @@ export function answerHeaders(gateway: Gateway, turn: Turn, head: AnswerHead): R
   return headers;
 }
 
+/** Whether an answer can be passed on and counted: a success that is not compressed, since usage is read in its bytes. */
+export function isUsable({ status, headers }: AnswerHead): boolean {
+  return status >= 200 && status <= 299 && (headers["content-encoding"] ?? "identity") === "identity";
+}
+
 export function isEventStream(head: AnswerHead): boolean {
   const type = head.headers["content-type"];
   return typeof type === "string" && /^text\/event-stream/i.test(type);
@@ -49,8 +56,11 @@ export function passDeclined(
       "upstream_refused_credential",
       `Cannot call the upstream as it refused our credential with ${head.status}`,
     );
-  if (head.status < 400)
-    throw new Refusal("upstream_error", `Cannot use the upstream's answer as its status is ${head.status}`);
+  if (head.status < 400) {
+    const encoding = head.headers["content-encoding"] ?? "none";
+    const facts = `its status is ${head.status} and its content-encoding ${encoding.slice(0, 32)}`;
+    throw new Refusal("upstream_error", `Cannot use the upstream's answer as ${facts}`);
+  }
   auditTurn(gateway, turn, { status: head.status });
   turn.response.writeHead(head.status, {
     ...answerHeaders(gateway, turn, head),

@@ -7,7 +7,7 @@ import { type AnswerHead, type Attempt, type AttemptOutcome, type Flow, type Sin
 import { createEventSink } from "./events.ts";
 import type { Gateway } from "./gateway.ts";
 import { type ModelOperation, type OpenAIRequest, toUpstreamBody } from "./openai.ts";
-import { answerHeaders, isEventStream, passDeclined } from "./pass.ts";
+import { answerHeaders, isEventStream, isUsable, passDeclined } from "./pass.ts";
 import { settleModel } from "./settle.ts";
 import { endpointOf, type ModelRoute, type Snapshot } from "./snapshot.ts";
 import { createStreamWatch } from "./stream-watch.ts";
@@ -145,7 +145,7 @@ interface AcceptOptions {
 
 function acceptAnswer(gateway: Gateway, turn: Turn, options: AcceptOptions): Sink | undefined {
   const { head, flow, trial } = options;
-  if (head.status < 200 || head.status > 299) return undefined;
+  if (!isUsable(head)) return undefined;
   const common = {
     turn,
     head,
