@@ -1,5 +1,5 @@
 // Runs on whatever Node a fresh machine has (20 or newer): brings Node 24 and the locked dependencies, then goes on
-// under Node 24 with scripts/<command>.ts. Plain JavaScript and nothing but node:*, as nothing else is installed yet.
+// under Node 24 with scripts/<command>.ts, or with the .ts file that is named. Plain JavaScript and nothing but node:*, as nothing else is installed yet.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
@@ -8,13 +8,14 @@ import { fileURLToPath } from "node:url";
 
 const NODE_VERSION = "24.21.0";
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
-const [command, ...rest] = process.argv.slice(2);
+const [command = "start", ...rest] = process.argv.slice(2);
+const script = command.endsWith(".ts") ? command : join("scripts", `${command}.ts`);
 
 try {
   const nodeFolder = ensureNode();
   const env = { ...process.env, PATH: `${nodeFolder}:${process.env.PATH}` };
   ensureDependencies(env);
-  const run = spawnSync(join(nodeFolder, "node"), [join("scripts", `${command}.ts`), ...rest], {
+  const run = spawnSync(join(nodeFolder, "node"), [script, ...rest], {
     cwd: root,
     env,
     stdio: "inherit",

@@ -232,6 +232,8 @@ function takeOrders(work: Work): void {
   const spec = work.usage.current()?.spec;
   if (!spec) return;
   writeControl(work, spec);
+  // The service serves from now on: its first seconds belong to the hour in which they began.
+  if (!work.restored) work.wake.abort(new Error("PodUsage is known"));
   if (work.options.time.setOffset(spec.grants?.clockOffsetSeconds ?? 0)) {
     work.plan.isUrgent = true;
     work.wake.abort(new Error("The clock jumped"));
