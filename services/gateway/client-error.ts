@@ -1,9 +1,13 @@
 import type { Server } from "node:http";
 import type { Duplex } from "node:stream";
 import { toErrorBody } from "#core/errors.ts";
+import type { Clock } from "#runtime/clock.ts";
+
+/** Time for the answer to be read; then the connection is closed even if its client never closes its own side. */
+const LINGER_MS = 2_000;
 
 /** What cannot even be parsed as HTTP gets an answer in the same shape as everything else. */
-export function answerClientErrors(server: Server): void {
+export function answerClientErrors(server: Server, clock: Clock): void {
   server.on("clientError", (error, socket) => {
     if (!socket.writable || isReset(error)) {
       socket.destroy();
@@ -11,6 +15,8 @@ export function answerClientErrors(server: Server): void {
     }
     const { status, body } = answerOf(error);
     endWith(socket, status, body);
+    const cancel = clock.after(LINGER_MS, () => socket.destroy());
+    socket.once("close", cancel);
   });
 }
 

@@ -96,7 +96,7 @@ const server = await startServer({
   port: env.SUPERCARGO_PORT,
   clock,
 });
-answerClientErrors(server.server);
+answerClientErrors(server.server, clock);
 log.info({ port: server.port, adminPort: admin.port }, "Started gateway");
 
 stopOnSignal(log, [
