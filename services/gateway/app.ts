@@ -69,8 +69,11 @@ function answerRefusals(gateway: Gateway): Middleware<{ turn: Turn }> {
       turn.reason = refusal.code;
       gateway.metrics.refusals.inc({ reason: refusal.code });
       auditTurn(gateway, turn, refused(refusal));
-      if (hasUnreadBody(turn)) refuseUnreadBody(turn, refusal, gateway.clock);
-      else writeRefusal(turn.response, refusal, refusalHeaders(turn, refusal));
+      if (hasUnreadBody(turn)) {
+        // Its place is free: strangers who send without end would else keep out everybody.
+        gateway.turns.delete(turn);
+        refuseUnreadBody(turn, refusal, gateway.clock);
+      } else writeRefusal(turn.response, refusal, refusalHeaders(turn, refusal));
     }
   };
 }
