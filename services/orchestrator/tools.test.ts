@@ -127,6 +127,19 @@ describe("readArguments", () => {
     else expect(found).toMatch(problem);
   });
 
+  it("gives up on a schema that would take for ever", () => {
+    const steps = Array.from({ length: 40 }, (_, step) => {
+      const next = { $ref: `#/$defs/step${step + 1}` };
+      return [`step${step}`, { allOf: [next, next] }] as const;
+    });
+    const $defs = { ...Object.fromEntries(steps), step40: { type: "object" } };
+    const started = performance.now();
+    expect(readArguments("{}", { type: "object", $defs, allOf: [{ $ref: "#/$defs/step0" }] }).problem).toMatch(
+      /schema is not usable/,
+    );
+    expect(performance.now() - started).toBeLessThan(3_000);
+  });
+
   it("runs no regular expression of a tool server", () => {
     const started = performance.now();
     expect(readArguments(JSON.stringify({ order_id: `${"a".repeat(40)}!` }), schema).problem).toBeUndefined();

@@ -1,3 +1,4 @@
+import { Script } from "node:vm";
 import { CfWorkerJsonSchemaValidator } from "@modelcontextprotocol/client/validators/cf-worker";
 import type { OrchestratorConfig, OrchestratorTool } from "#core/api/pod-config.ts";
 import type { ToolRule } from "#core/policy.ts";
@@ -148,13 +149,26 @@ function parseObject(text: string): Record<string, unknown> | undefined {
 function schemaProblem(schema: ToolDefinition["inputSchema"], value: object): string | undefined {
   try {
     const validate = new CfWorkerJsonSchemaValidator().getValidator({ ...withoutPatterns(schema) });
-    const result = validate(value);
+    const result = inTime(() => validate(value));
     return result.valid
       ? undefined
       : `The arguments do not fit the tool's schema: ${result.errorMessage.slice(0, 500)}`;
   } catch {
     return "The arguments cannot be checked as the tool's schema is not usable";
   }
+}
+
+/** A check takes a millisecond; a schema whose references double at every step would take days. */
+const CHECK_MS_MAX = 500;
+const CHECK = new Script("check()");
+
+/** Runs something of our own that must not take long, and throws when it does: only a script can be stopped from outside. */
+function inTime<T>(run: () => T): T {
+  const results: T[] = [];
+  CHECK.runInNewContext({ check: () => void results.push(run()) }, { timeout: CHECK_MS_MAX });
+  const [result] = results;
+  if (result === undefined) throw new Error("The check gave no result");
+  return result;
 }
 
 /** A pattern can be written so that it takes for ever; the server checks its own. Names of properties are kept. */
