@@ -1,19 +1,23 @@
-import { Client, SdkHttpError, StreamableHTTPClientTransport, type Tool } from "@modelcontextprotocol/client";
-import { CfWorkerJsonSchemaValidator } from "@modelcontextprotocol/client/validators/cf-worker";
+import { SdkHttpError, type Tool } from "@modelcontextprotocol/client";
 import { encodeActingFor } from "#core/acting-for.ts";
 import type { OrchestratorTool } from "#core/api/pod-config.ts";
 import { ACTING_FOR_HEADER } from "#core/pod-paths.ts";
 import type { Clock } from "#runtime/clock.ts";
 import type { Logger } from "#runtime/log.ts";
-import { watchFile, type WatchedFile } from "#runtime/watched-file.ts";
-import { boundedFetch, classifyFailure, type ToolOutcome, toOutcome } from "./mcp-result.ts";
+import { watchFile } from "#runtime/watched-file.ts";
+import { canonicalJson } from "./canonical.ts";
+import { classifyFailure, type ToolOutcome, toOutcome } from "./mcp-result.ts";
+import { openSession, type Session, type ToolAddress } from "./mcp-session.ts";
 
 /** How long definitions are believed before they are listed again. */
 const DEFINITIONS_LIFE_MS = 60_000;
 /** A server that cannot be listed is asked again after this long; meanwhile its last known definitions hold. */
 const LIST_RETRY_MS = 5000;
 const DEFINITIONS_MAX = 256;
-const CONNECT_TIMEOUT_MS = 10_000;
+/** A larger definition is left out: the model would be sent it in every turn. */
+const DEFINITION_MAX_CHARACTERS = 64 * 1024;
+/** Of an error, a log line holds this much: a server may answer with anything, even with what we sent. */
+const REASON_MAX_CHARACTERS = 200;
 const LIST_TIMEOUT_MS = 15_000;
 
 /** A tool as its server describes it: untrusted text. */
@@ -36,10 +40,8 @@ export interface ToolServers {
   close(): Promise<void>;
 }
 
-interface Connection {
-  readonly url: string;
-  readonly token: WatchedFile<string> | undefined;
-  client: Promise<Client> | undefined;
+interface Connection extends ToolAddress {
+  session: Session | undefined;
   definitions: readonly ToolDefinition[];
   listing: Promise<void> | undefined;
   listAgainAtMs: number;
@@ -59,15 +61,16 @@ export function createToolServers(options: { readonly clock: Clock; readonly log
   };
 
   const list = async (server: OrchestratorTool, connection: Connection): Promise<void> => {
+    const session = sessionOf(connection);
     try {
-      const client = await clientOf(connection);
-      const { tools } = await client.listTools({}, { timeout: LIST_TIMEOUT_MS });
-      connection.definitions = tools.slice(0, DEFINITIONS_MAX);
+      const { tools } = await session.use((client) => client.listTools({}, { timeout: LIST_TIMEOUT_MS }));
+      connection.definitions = tools.slice(0, DEFINITIONS_MAX).map(toDefinition).filter(isFit);
       connection.listAgainAtMs = clock.monotonic() + DEFINITIONS_LIFE_MS;
-    } catch (err) {
-      dropClient(connection);
+    } catch (error) {
+      drop(connection, session);
       connection.listAgainAtMs = clock.monotonic() + LIST_RETRY_MS;
-      log.warn({ err, server: server.name }, "Failed to list tools");
+      const reason = classifyFailure(error).text.slice(0, REASON_MAX_CHARACTERS);
+      log.warn({ reason, cause: nameOf(error), server: server.name }, "Failed to list tools");
     }
   };
 
@@ -89,7 +92,7 @@ export function createToolServers(options: { readonly clock: Clock; readonly log
     },
     async close() {
       await Promise.all(
-        [...connections.values()].map(async (connection) => (await connection.client?.catch(() => undefined))?.close()),
+        [...connections.values()].map(async ({ session }) => (await session?.client.catch(() => undefined))?.close()),
       );
       connections.clear();
     },
@@ -101,79 +104,67 @@ function openConnection(server: OrchestratorTool): Connection {
   return {
     url: server.url,
     token,
-    client: undefined,
+    session: undefined,
     definitions: [],
     listing: undefined,
     listAgainAtMs: Number.NEGATIVE_INFINITY,
   };
 }
 
-/** The connected client, connected anew after a failure. */
-function clientOf(connection: Connection): Promise<Client> {
-  connection.client ??= connect(connection).catch((error: unknown) => {
-    connection.client = undefined;
-    throw error;
-  });
-  return connection.client;
+/** The session now; a new one after a failure. */
+function sessionOf(connection: Connection): Session {
+  connection.session ??= openSession(connection);
+  return connection.session;
 }
 
-async function connect(connection: Connection): Promise<Client> {
-  const client = new Client(
-    { name: "supercargo-orchestrator", version: "1" },
-    {
-      // Both eras: probes 2026-07-28, falls back to 2025-11-25. Alone it would speak 2025 only.
-      versionNegotiation: { mode: "auto" },
-      // Sampling would spend tokens and elicitation ask people outside budget and lane.
-      inputRequired: { autoFulfill: false },
-      // Interpreted, never compiled: schemas come from outside.
-      jsonSchemaValidator: new CfWorkerJsonSchemaValidator(),
-      listMaxPages: 8,
-    },
-  );
-  const { token } = connection;
-  const transport = new StreamableHTTPClientTransport(new URL(connection.url), {
-    fetch: boundedFetch,
-    ...(token ? { authProvider: { token: async () => readToken(token) } } : {}),
-  });
-  await client.connect(transport, { timeout: CONNECT_TIMEOUT_MS });
-  return client;
+function drop(connection: Connection, session: Session): void {
+  if (connection.session === session) connection.session = undefined;
+  session.drop();
 }
 
-function readToken(token: WatchedFile<string>): string | undefined {
-  token.refresh();
-  return token.current()?.value;
+/** What counts here. Without an output schema the SDK checks no result: the tool has run, whatever its answer looks like. */
+function toDefinition({ name, description, inputSchema }: Tool): ToolDefinition {
+  return { name, inputSchema, ...(description === undefined ? {} : { description }) };
 }
 
-function dropClient(connection: Connection): void {
-  const { client } = connection;
-  connection.client = undefined;
-  void client?.then((open) => open.close()).catch(() => undefined);
+/** Neither too large nor so deep that nobody could walk it. */
+function isFit(definition: ToolDefinition): boolean {
+  try {
+    return canonicalJson(definition).length <= DEFINITION_MAX_CHARACTERS;
+  } catch {
+    return false;
+  }
+}
+
+function nameOf(error: unknown): string {
+  const code = error instanceof Error && "code" in error ? ` ${String(error.code)}` : "";
+  return `${error instanceof Error ? error.name : typeof error}${code}`.slice(0, REASON_MAX_CHARACTERS);
 }
 
 async function callOnce(connection: Connection, request: ToolRequest): Promise<ToolOutcome> {
-  let client: Client;
+  const session = sessionOf(connection);
+  let isConnected = false;
+  const known = connection.definitions.find(({ name }) => name === request.tool);
   try {
-    client = await clientOf(connection);
-  } catch (error) {
-    return { ...classifyFailure(error), kind: "NotExecuted", sessionLost: false };
-  }
-  const definition = connection.definitions.find((known) => known.name === request.tool);
-  try {
-    const result = await client.callTool(
-      { name: request.tool, arguments: request.arguments },
-      {
-        timeout: request.timeoutMs,
-        maxTotalTimeout: request.timeoutMs,
-        headers: {
-          "Idempotency-Key": request.idempotencyKey,
-          [ACTING_FOR_HEADER]: encodeActingFor(request.principal),
+    const result = await session.use((client) => {
+      isConnected = true;
+      return client.callTool(
+        { name: request.tool, arguments: request.arguments },
+        {
+          timeout: request.timeoutMs,
+          maxTotalTimeout: request.timeoutMs,
+          headers: {
+            "Idempotency-Key": request.idempotencyKey,
+            [ACTING_FOR_HEADER]: encodeActingFor(request.principal),
+          },
+          toolDefinition: known ?? { name: request.tool, inputSchema: { type: "object" } },
         },
-        ...(definition ? { toolDefinition: definition } : {}),
-      },
-    );
+      );
+    });
     return toOutcome(result);
   } catch (error) {
-    if (error instanceof SdkHttpError) dropClient(connection);
-    return classifyFailure(error);
+    if (!isConnected || error instanceof SdkHttpError) drop(connection, session);
+    const failure = classifyFailure(error);
+    return isConnected ? failure : { ...failure, kind: "NotExecuted", sessionLost: false };
   }
 }
