@@ -93,6 +93,12 @@ describe("openToolbox", () => {
     expect(toolbox.find("get_order")).toBeDefined();
   });
 
+  it("finds nothing when the request wants no tool: a call of an invented name is refused", async () => {
+    const tools = [{ type: "function", name: "ask_client" }];
+    const toolbox = await open([toServer("orders", {})], { request: { tool_choice: "none", tools } });
+    expect([toolbox.find("get_order"), toolbox.find("ask_client"), names(toolbox)]).toEqual([undefined, undefined, []]);
+  });
+
   it("knows nothing of a function that the agent does not list", async () => {
     const toolbox = await open([toServer("orders", {})], {
       definitions: [definition, { ...definition, name: "drop" }],

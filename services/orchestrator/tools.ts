@@ -102,6 +102,8 @@ function nameTools(config: OrchestratorConfig, request: CreateRequest): OfferedN
 
 function allowedBy(request: CreateRequest): (type: "function" | "mcp", name: string) => boolean {
   const choice = request.tool_choice;
+  // Not offering them is a hope: a model that calls one all the same must be refused.
+  if (choice === "none") return () => false;
   if (typeof choice === "string" || choice.type === "function") return () => true;
   return (type, name) =>
     choice.tools.some((tool) => tool.type === type && (tool.name === undefined ? type === "mcp" : tool.name === name));
