@@ -58,7 +58,7 @@ if (wanted !== "") {
   });
   const { writeSync } = fs;
   const watched = (handle: number, slot: Uint8Array, ...place: [number, number, number]): number => {
-    const isCounters = slot instanceof Uint8Array && slot.byteLength === 8192;
+    const isCounters = slot instanceof Uint8Array && slot.byteLength <= 8192;
     const hasCounted = isCounters && /"journalSequence":[1-9]/.test(new TextDecoder().decode(slot));
     return around(hasCounted ? "count" : undefined, () => writeSync(handle, slot, ...place));
   };
