@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createChatReader, type ModelAnswer, ModelError } from "./model-stream.ts";
+import { usageSchema } from "./responses/items.ts";
 
 function frames(...chunks: readonly unknown[]): string {
   return chunks.map((chunk) => `data: ${typeof chunk === "string" ? chunk : JSON.stringify(chunk)}\n\n`).join("");
@@ -31,6 +32,18 @@ const whole = frames(
 );
 
 describe("createChatReader", () => {
+  it.each([
+    ["too large to be stored as a sum", { prompt_tokens: Number.MAX_SAFE_INTEGER, completion_tokens: 3 }, [0, 3]],
+    ["below zero", { prompt_tokens: 7, completion_tokens: -3 }, [7, 0]],
+    ["no integer", { prompt_tokens: 7.5, completion_tokens: 3, prompt_tokens_details: 8 }, [0, 3]],
+    ["no usage at all", "many", [0, 0]],
+  ])("shows no usage that is %s, and keeps the answer", (_, usage, [input, output]) => {
+    const bytes = new TextEncoder().encode(frames(delta({ content: "Hello" }), delta({}, "stop"), { usage }));
+    const { answer } = read([bytes]);
+    expect([answer.text, answer.usage.input_tokens, answer.usage.output_tokens]).toEqual(["Hello", input, output]);
+    expect(usageSchema.parse(answer.usage)).toEqual(answer.usage);
+  });
+
   it("joins text, calls and usage, however the bytes are cut", () => {
     const bytes = new TextEncoder().encode(whole);
     fc.assert(

@@ -34,15 +34,20 @@ const TEXT_MAX_CHARACTERS = 4 * 1024 * 1024;
 const ARGUMENTS_MAX_CHARACTERS = 1024 * 1024;
 const CALLS_MAX = 64;
 
+/** What is counted is counted by the gateway; here usage is shown. A number that is none must not end the run. */
+const TOKENS_MAX = 1_000_000_000;
 const tokens = z
   .int()
+  .min(0)
+  .max(TOKENS_MAX)
   .nullish()
+  .catch(null)
   .transform((count) => count ?? 0);
 const usageSchema = z.object({
   prompt_tokens: tokens,
   completion_tokens: tokens,
-  prompt_tokens_details: z.object({ cached_tokens: tokens }).nullish(),
-  completion_tokens_details: z.object({ reasoning_tokens: tokens }).nullish(),
+  prompt_tokens_details: z.object({ cached_tokens: tokens }).nullish().catch(null),
+  completion_tokens_details: z.object({ reasoning_tokens: tokens }).nullish().catch(null),
 });
 const callDeltaSchema = z.object({
   index: z
@@ -67,7 +72,7 @@ const chunkSchema = z.object({
       }),
     )
     .nullish(),
-  usage: usageSchema.nullish(),
+  usage: usageSchema.nullish().catch(null),
 });
 
 export interface ChatReader {
