@@ -66,6 +66,26 @@ export function createRuns({ world, runsMax, retentionDays, owner }: RunsOptions
     return handle;
   };
 
+  const adopt = (orphan: RunRecord): void => {
+    const record = world.journal.claim(orphan.id, owner);
+    const stream = createRunStream(world.journal.nextSequence(record.id));
+    const abort = new AbortController();
+    // Nobody can ever read the answer of a run that is not stored: its calls are settled, the model is not asked again.
+    if (!record.request.store) abort.abort(new RunStop("draining"));
+    const active = { record, stream, output: [...world.journal.output(record.id)], signal: abort.signal };
+    stream.emit("response.in_progress", { response: snapshot(active, world) });
+    world.log.info({ run: record.id, epoch: record.epoch }, "Recovered run");
+    begin(active, abort, true);
+  };
+  /** One run that cannot be taken over must not keep the others from it. */
+  const adoptOrLog = (orphan: RunRecord): void => {
+    try {
+      adopt(orphan);
+    } catch (err) {
+      world.log.error({ err, run: orphan.id }, "Failed to recover run");
+    }
+  };
+
   return {
     get active() {
       return running.size;
@@ -84,17 +104,7 @@ export function createRuns({ world, runsMax, retentionDays, owner }: RunsOptions
     },
     recover() {
       const orphans = world.journal.unfinished().filter((run) => !running.has(run.id));
-      for (const orphan of orphans) {
-        const record = world.journal.claim(orphan.id, owner);
-        const stream = createRunStream(world.journal.nextSequence(record.id));
-        const abort = new AbortController();
-        // Nobody can ever read the answer of a run that is not stored: its calls are settled, the model is not asked again.
-        if (!record.request.store) abort.abort(new RunStop("draining"));
-        const active = { record, stream, output: [...world.journal.output(record.id)], signal: abort.signal };
-        stream.emit("response.in_progress", { response: snapshot(active, world) });
-        world.log.info({ run: record.id, epoch: record.epoch }, "Recovered run");
-        begin(active, abort, true);
-      }
+      for (const orphan of orphans) adoptOrLog(orphan);
       return orphans.length;
     },
     find: (id) => running.get(id),

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { type OutputItem, toTextPart } from "./items.ts";
 import { toMessages } from "./messages.ts";
 import { encodeEvent } from "./sse.ts";
-import { createMessageWriter, createRunStream, replayItem, type StreamEvent } from "./stream.ts";
+import { createMessageWriter, createRunStream, EVENTS_MAX, replayItem, type StreamEvent } from "./stream.ts";
 
 function record(): { events: StreamEvent[]; stream: ReturnType<typeof createRunStream> } {
   const events: StreamEvent[] = [];
@@ -31,6 +31,17 @@ const asked: OutputItem = {
   arguments: "{}",
   status: "completed",
 };
+
+describe("a run with very many events", () => {
+  it("gets no more text, and can still be ended", () => {
+    const stream = createRunStream(EVENTS_MAX - 3);
+    const writer = createMessageWriter({ stream, outputIndex: 0 }, "msg_1");
+    writer.text("last words");
+    expect(() => writer.text("more")).toThrow("The run's answers are too long: the limit is 200000 events");
+    expect(writer.finish("incomplete").item).toMatchObject({ content: [{ text: "last words" }] });
+    expect(stream.prepare("response.failed", {}).sequence_number).toBe(EVENTS_MAX + 3);
+  });
+});
 
 describe("events", () => {
   it("encodes an event with its type as name, and no id", () => {
@@ -82,12 +93,6 @@ describe("events", () => {
         expect(added.map((event) => event["output_index"])).toEqual(items.map((_, index) => index));
       }),
     );
-  });
-
-  it("stops a run that never ends", () => {
-    const stream = createRunStream(199_999);
-    stream.emit("x", {});
-    expect(() => stream.emit("x", {})).toThrow("Cannot stream the response as it has more than 200000 events");
   });
 });
 

@@ -1,3 +1,4 @@
+import { ModelError } from "../model-stream.ts";
 import { type FunctionCallItem, type McpCallItem, type MessageItem, type OutputItem, toTextPart } from "./items.ts";
 
 /** One event of a response's stream: `type` and `sequence_number` first, the rest by type. */
@@ -7,8 +8,8 @@ export interface StreamEvent {
   readonly [field: string]: unknown;
 }
 
-/** Events of one run: a bound against a model that never stops. */
-const EVENTS_MAX = 200_000;
+/** From here on a run gets no more text: a bound against a model that never stops. What ends the run has its place still. */
+export const EVENTS_MAX = 200_000;
 
 /** Numbers the events of one run and hands them to whoever listens; keeps none. */
 export interface RunStream {
@@ -28,8 +29,6 @@ export function createRunStream(firstSequence: number): RunStream {
   let nextSequence = firstSequence;
   const listeners = new Set<(event: StreamEvent) => void>();
   const prepare = (type: string, fields: Readonly<Record<string, unknown>>): StreamEvent => {
-    if (nextSequence >= EVENTS_MAX)
-      throw new Error(`Cannot stream the response as it has more than ${EVENTS_MAX} events`);
     const event = { type, sequence_number: nextSequence, ...fields };
     nextSequence += 1;
     return event;
@@ -60,6 +59,7 @@ export interface ItemPlace {
 /** Streams an assistant message as it comes; opens the item at the first word and a part when the kind changes. */
 export interface MessageWriter {
   readonly isOpen: boolean;
+  /** Throws ModelError when the run has too many events. */
   text(delta: string): void;
   refusal(delta: string): void;
   /** Ends the part and the item; the `output_item.done` event is returned unsent, for the journal first. */
@@ -104,6 +104,8 @@ export function createMessageWriter(place: ItemPlace, id: string): MessageWriter
     return part;
   };
   const write = (kind: PartKind, delta: string): void => {
+    if (stream.nextSequence >= EVENTS_MAX)
+      throw new ModelError("upstream_error", `The run's answers are too long: the limit is ${EVENTS_MAX} events`);
     const part = partOf(kind);
     part.text += delta;
     if (kind === "refusal") stream.emit("response.refusal.delta", { ...base(), delta });
