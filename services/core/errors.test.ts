@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { ERRORS, errorHeaders, isErrorCode, toErrorBody } from "./errors.ts";
+import { ERRORS, errorHeaders, isErrorCode, markBegun, Refusal, toErrorBody } from "./errors.ts";
 
 const rows = Object.entries(ERRORS);
 const codes = Object.keys(ERRORS).filter(isErrorCode);
@@ -25,7 +25,21 @@ describe("ERRORS", () => {
 
 describe("errorHeaders", () => {
   it("rounds a wait up, in seconds and in milliseconds", () => {
-    expect(errorHeaders("rate_limit_exceeded", 1200.5)).toEqual({ "retry-after": "2", "retry-after-ms": "1201" });
+    expect(errorHeaders("rate_limit_exceeded", { retryAfterMs: 1200.5 })).toEqual({
+      "retry-after": "2",
+      "retry-after-ms": "1201",
+    });
+  });
+});
+
+describe("markBegun", () => {
+  it("tells a client not to send again what may have begun", () => {
+    const refusal = new Refusal("metering_unavailable", "m", { param: "p" });
+    const marked = markBegun(refusal);
+    expect(marked).toMatchObject({ code: "metering_unavailable", message: "m", param: "p", mayHaveBegun: true });
+    expect(errorHeaders("metering_unavailable", { mayHaveBegun: true })).toEqual({ "x-should-retry": "false" });
+    const defect = new Error("defect");
+    expect(markBegun(defect)).toBe(defect);
   });
 });
 

@@ -75,6 +75,8 @@ export interface RefusalOptions {
   /** For `wait`: what `retry-after` says. */
   readonly retryAfterMs?: number;
   readonly cause?: unknown;
+  /** What was asked may have begun already: whatever the table says, a client must not send it again by itself. */
+  readonly mayHaveBegun?: boolean;
 }
 
 /** A request that ends with one row of the table; thrown by steps, turned into an answer in one place. */
@@ -82,18 +84,34 @@ export class Refusal extends Error {
   readonly code: ErrorCode;
   readonly param: string | null;
   readonly retryAfterMs: number | undefined;
+  readonly mayHaveBegun: boolean;
   constructor(code: ErrorCode, message: string, options: RefusalOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "Refusal";
     this.code = code;
     this.param = options.param ?? null;
     this.retryAfterMs = options.retryAfterMs;
+    this.mayHaveBegun = options.mayHaveBegun ?? false;
   }
 }
 
-/** The headers that tell a client whether and when to come back (the `openai` SDK reads them in this spelling). */
-export function errorHeaders(code: ErrorCode, retryAfterMs?: number): Record<string, string> {
-  const { next, status } = errorEntry(code);
+/** The same refusal of something that may have begun; what is no refusal stays as it is. */
+export function markBegun(error: unknown): unknown {
+  if (!(error instanceof Refusal)) return error;
+  return new Refusal(error.code, error.message, { param: error.param, cause: error.cause, mayHaveBegun: true });
+}
+
+/**
+ * The headers that tell a client whether and when to come back. The `openai` SDK reads them in this spelling, and repeats
+ * every 5xx unless it is told not to: a second run, where the first may have refunded an order.
+ */
+export function errorHeaders(
+  code: ErrorCode,
+  options: Pick<RefusalOptions, "mayHaveBegun"> & { readonly retryAfterMs?: number | undefined } = {},
+): Record<string, string> {
+  const { next: usual, status } = errorEntry(code);
+  const next = options.mayHaveBegun ? "stop" : usual;
+  const { retryAfterMs } = options;
   const waitMs = retryAfterMs ?? (next === "wait" ? RETRY_AFTER_DEFAULT_MS : undefined);
   return {
     ...(status === 401 ? { "www-authenticate": `Bearer realm="supercargo", error="invalid_token"` } : {}),

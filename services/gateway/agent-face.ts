@@ -30,23 +30,33 @@ const CONNECT_DELAY_MS = 300;
  * was had: a run that may have begun is never started twice.
  */
 export async function callAgent(gateway: Gateway, turn: Turn, call: AgentCall): Promise<void> {
+  const mayHaveBegun = isUnrepeatable(turn, call);
   for (let connect = 1; ; connect += 1) {
     const outcome = await tryOrchestrator(gateway, turn, call);
     if (outcome.kind === "answered") return;
     if (outcome.kind === "declined") return passOwnError(gateway, turn, outcome);
     if (outcome.kind === "cut" || turn.cutter.cutBy() !== undefined)
-      throw new Refusal("draining", "Cannot finish the request as the pod is being replaced");
+      throw new Refusal("draining", "Cannot finish the request as the pod is being replaced", { mayHaveBegun });
     gateway.metrics.upstreamErrors.inc({
       model: turn.model ?? "other",
       deployment: "orchestrator",
       reason: outcome.reason,
     });
-    if (outcome.reason === "timeout")
-      throw new Refusal("upstream_timeout", "Cannot get an answer of the agent as none began in time");
-    if (outcome.isSent || connect >= CONNECTS_MAX)
-      throw new Refusal("upstream_error", "Cannot reach the agent's orchestrator", { cause: outcome.error });
+    if (outcome.isSent || outcome.reason === "timeout" || connect >= CONNECTS_MAX)
+      throw toRefusal(outcome, mayHaveBegun);
     await gateway.clock.sleep(CONNECT_DELAY_MS * connect);
   }
+}
+
+function toRefusal({ reason, isSent, error }: Extract<AttemptOutcome, { kind: "failed" }>, isRun: boolean): Refusal {
+  if (reason === "timeout")
+    return new Refusal("upstream_timeout", "Cannot get an answer of the agent as none began in time", {
+      mayHaveBegun: isRun,
+    });
+  return new Refusal("upstream_error", "Cannot reach the agent's orchestrator", {
+    cause: error,
+    mayHaveBegun: isRun && isSent,
+  });
 }
 
 async function tryOrchestrator(gateway: Gateway, turn: Turn, call: AgentCall): Promise<AttemptOutcome> {
@@ -93,7 +103,9 @@ interface AcceptOptions {
 function acceptAnswer(gateway: Gateway, turn: Turn, options: AcceptOptions): Sink | undefined {
   const { head, flow } = options;
   if (!isUsable(head)) return undefined;
-  const books = settleAgent(gateway, turn, { isRun: options.call.isRun, status: head.status });
+  const { isRun } = options.call;
+  const mayHaveBegun = isUnrepeatable(turn, options.call);
+  const books = settleAgent(gateway, turn, { isRun, mayHaveBegun, status: head.status });
   const common = {
     turn,
     head,
@@ -111,6 +123,11 @@ function acceptAnswer(gateway: Gateway, turn: Turn, options: AcceptOptions): Sin
 /** Errors of our own orchestrator pass whole, 5xx too: it speaks the same table. Only a 401 is about us. */
 function passOwnError(gateway: Gateway, turn: Turn, declined: Extract<AttemptOutcome, { kind: "declined" }>): void {
   passDeclined(gateway, turn, { ...declined, passesForbidden: true });
+}
+
+/** A run without a key: whoever sends it again begins another one. */
+function isUnrepeatable(turn: Turn, call: Pick<AgentCall, "isRun">): boolean {
+  return call.isRun && !("idempotency-key" in idempotencyKey(turn));
 }
 
 function idempotencyKey(turn: Turn): Record<string, string> {

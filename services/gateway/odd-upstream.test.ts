@@ -1,6 +1,7 @@
 import { gzipSync } from "node:zlib";
+import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { chat, deployment, type GatewayWorld, type Peer, startGatewayWorld, startPeer } from "./test-world.ts";
+import { API_KEY, chat, deployment, type GatewayWorld, type Peer, startGatewayWorld, startPeer } from "./test-world.ts";
 
 /** A model that answers as no model should. */
 let odd: Peer;
@@ -64,5 +65,32 @@ describe("an upstream's answer", () => {
     };
     const answer = await world.post("/v1/chat/completions", chat("x"));
     expect([answer.status, await answer.json()]).toEqual([400, { error: { code: "content_filter" } }]);
+  });
+});
+
+describe("an orchestrator that dies in the middle of a run", () => {
+  const dieOnce = (): { runs: number } => {
+    const seen = { runs: 0 };
+    world.orchestrator.answer = (_, response) => {
+      seen.runs += 1;
+      response.destroy();
+    };
+    return seen;
+  };
+
+  it.each([
+    ["without a key: it may have refunded an order, so nobody sends it again", {}, "false"],
+    ["with a key: sent again it is the same run", { "idempotency-key": "order-1" }, null],
+  ])("%s", async (_, headers, shouldRetry) => {
+    dieOnce();
+    const answer = await world.post("/v1/responses", { input: "Refund A-1001" }, headers);
+    expect([answer.status, answer.headers.get("x-should-retry")]).toEqual([502, shouldRetry]);
+  });
+
+  it("is asked once by an openai client that would repeat any other 502", async () => {
+    const seen = dieOnce();
+    const client = new OpenAI({ baseURL: `${world.gateway.url}/v1`, apiKey: API_KEY, maxRetries: 2 });
+    await expect(client.responses.create({ input: "Refund A-1001" })).rejects.toThrow("Cannot reach the agent");
+    expect(seen.runs).toBe(1);
   });
 });

@@ -23,7 +23,7 @@ export function toAnswer(refusal: Refusal, requestId: string): RefusalAnswer {
       "content-type": "application/json; charset=utf-8",
       "content-length": String(body.length),
       "x-request-id": requestId,
-      ...errorHeaders(refusal.code, refusal.retryAfterMs),
+      ...errorHeaders(refusal.code, refusal),
     },
     body,
   };

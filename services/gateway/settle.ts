@@ -1,3 +1,4 @@
+import { markBegun } from "#core/errors.ts";
 import type { AnswerReport } from "./answer.ts";
 import { auditTurn, refused } from "./audit.ts";
 import { toModelCount } from "./count.ts";
@@ -33,12 +34,16 @@ export function settleModel(gateway: Gateway, turn: Turn, call: ModelCall): (rep
 export function settleAgent(
   gateway: Gateway,
   turn: Turn,
-  options: { readonly isRun: boolean; readonly status: number },
+  options: { readonly isRun: boolean; readonly mayHaveBegun: boolean; readonly status: number },
 ) {
   let isCounted = !options.isRun;
   const count = (): void => {
     if (isCounted) return;
-    countOrAudit(gateway, turn, () => gateway.meter.count({ agent_requests: 1n }));
+    try {
+      countOrAudit(gateway, turn, () => gateway.meter.count({ agent_requests: 1n }));
+    } catch (error) {
+      throw options.mayHaveBegun ? markBegun(error) : error;
+    }
     isCounted = true;
   };
   return {

@@ -75,7 +75,7 @@ function answerError(context: AppContext, error: unknown, options: AppOptions): 
   }
   const body = toErrorBody(refusal.code, refusal.message, refusal.param);
   context.status = errorEntry(refusal.code).status;
-  context.set(errorHeaders(refusal.code, refusal.retryAfterMs));
+  context.set(errorHeaders(refusal.code, refusal));
   context.body = body;
 }
 

@@ -1,4 +1,4 @@
-import { Refusal } from "#core/errors.ts";
+import { markBegun, Refusal } from "#core/errors.ts";
 import { readBody } from "#runtime/server.ts";
 import type { AppContext, AppOptions } from "./app.ts";
 import { digestOf } from "./canonical.ts";
@@ -44,7 +44,12 @@ export async function createResponse(context: AppContext, options: AppOptions): 
   if (!request.stream) {
     const handle = runs.start(run);
     endWithClient(context, prepared, handle.cancel);
-    context.body = await handle.done;
+    try {
+      context.body = await handle.done;
+    } catch (error) {
+      // With a key the same run is found again; without one it would be a second run.
+      throw key === null ? markBegun(error) : error;
+    }
     return;
   }
   let writer: EventWriter | undefined;
