@@ -23,6 +23,8 @@ import { createUpstreams } from "./upstream.ts";
 
 const CONFIG_POLL_MS = 2_000;
 const CONTROL_POLL_MS = 500;
+/** Longer than any wait of our own (gateway.ts): what is silent for so long is a client that takes nothing. */
+const SILENT_MS = 2 * TIMEOUTS.agentFirstByteMs;
 
 const env = readEnvironment();
 const clock = systemClock;
@@ -94,6 +96,7 @@ const app = createApp(gateway).callback();
 const server = await startServer({
   handler: (request, response) => void app(request, response),
   port: env.SUPERCARGO_PORT,
+  silentMs: SILENT_MS,
   clock,
 });
 answerClientErrors(server.server, clock);

@@ -12,6 +12,8 @@ export interface ServerOptions {
   readonly keepAliveTimeoutMs?: number;
   /** Time for a whole request to arrive; 0 for none (long uploads are bounded by their own route). @default 60000 */
   readonly requestTimeoutMs?: number;
+  /** A connection on which nothing moves for so long is closed, whatever it waits for; 0 for never. @default 0 */
+  readonly silentMs?: number;
   readonly clock: Clock;
 }
 
@@ -30,6 +32,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   server.keepAliveTimeout = options.keepAliveTimeoutMs ?? 75_000;
   server.headersTimeout = server.keepAliveTimeout + 1_000;
   server.requestTimeout = options.requestTimeoutMs ?? 60_000;
+  server.timeout = options.silentMs ?? 0;
   await listen(server, { port: options.port, host });
   const address = server.address();
   const port = typeof address === "object" && address ? address.port : options.port;

@@ -1,0 +1,30 @@
+import { connect } from "node:net";
+import { afterEach, describe, expect, it } from "vitest";
+import { systemClock } from "./clock.ts";
+import { type RunningServer, startServer } from "./server.ts";
+
+let running: RunningServer | undefined;
+afterEach(() => running?.stop(0));
+
+function countConnections(): Promise<number> {
+  return new Promise((resolve) => running?.server.getConnections((_, count) => resolve(count)));
+}
+
+describe("startServer()", () => {
+  it("closes a connection whose client takes nothing of its answer", async () => {
+    const body = Buffer.alloc(32 * 1024 * 1024);
+    running = await startServer({
+      handler: (_, response) => response.end(body),
+      port: 0,
+      host: "127.0.0.1",
+      silentMs: 200,
+      clock: systemClock,
+    });
+    const socket = connect(running.port, "127.0.0.1").on("error", () => {});
+    socket.pause();
+    socket.write("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    await expect.poll(countConnections, { timeout: 2_000 }).toBe(1);
+    await expect.poll(countConnections, { timeout: 3_000 }).toBe(0);
+    socket.destroy();
+  });
+});
