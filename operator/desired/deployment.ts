@@ -78,8 +78,15 @@ function podMetadata(input: DesiredInput, component: Component): Json {
         : { "azure-extensions-usage-release-identifier": input.settings.extensionRelease }),
       ...commonLabels(input.agent, component),
     },
-    ...(workload.podAnnotations === undefined ? {} : { annotations: workload.podAnnotations }),
+    ...podAnnotations(workload, usesWorkloadIdentity),
   };
+}
+
+/** The webhook of workload identity gives its token to every container; the meter needs none and gets none. */
+function podAnnotations(workload: Workload, usesWorkloadIdentity: boolean): Json {
+  const own = usesWorkloadIdentity ? { "azure.workload.identity/skip-containers": "meter" } : {};
+  const annotations = { ...workload.podAnnotations, ...own };
+  return Object.keys(annotations).length === 0 ? {} : { annotations };
 }
 
 interface PodPart {

@@ -52,6 +52,16 @@ function deployment(input: DesiredInput, component: string): z.output<typeof dep
 }
 
 describe("the pods", () => {
+  it("keep the token of workload identity out of the meter", () => {
+    const input = sampleInput();
+    const identity = { ...input, spec: { ...input.spec, identity: { clientId: "c-1" } } };
+    expect(deployment(input, "gateway").template.metadata.annotations).toBeUndefined();
+    expect(deployment(identity, "orchestrator").template.metadata.annotations).toBeUndefined();
+    const { metadata } = deployment(identity, "gateway").template;
+    expect(metadata.labels["azure.workload.identity/use"]).toBe("true");
+    expect(metadata.annotations).toEqual({ "azure.workload.identity/skip-containers": "meter" });
+  });
+
   const components = ["gateway", "orchestrator"] as const;
 
   it.each(components)("of the %s hold to Pod Security restricted in every container", (component) => {

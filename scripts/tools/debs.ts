@@ -17,7 +17,7 @@ async function missingPackages(packages: readonly string[]): Promise<string[]> {
   const known = await tryCommand(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", ...packages]).catch(
     (cause) => {
       throw new Error(
-        `Cannot look for ${packages.join(", ")} as this is no Debian: install them by hand or set KUBECONFIG to another cluster`,
+        `Cannot look for ${packages.join(", ")} as this is no Debian: install them by hand or set KUBECONFIG to a kind cluster`,
         { cause },
       );
     },

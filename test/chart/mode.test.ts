@@ -67,6 +67,7 @@ describe("plain mode", () => {
       SUPERCARGO_PLAN_ID: "",
       SUPERCARGO_POD_NAME: "<ref>",
       SUPERCARGO_POD_NAMESPACE: "<ref>",
+      SUPERCARGO_RECONCILE_REQUIRED: "true",
     });
   });
 
