@@ -135,7 +135,5 @@ function refuseOtherOwner(): void {
 
 function requireRoot(): void {
   if (process.getuid?.() !== 0)
-    throw new Error(
-      "Cannot run the local cluster without root: run this as root, or set KUBECONFIG to a kind cluster",
-    );
+    throw new Error("Cannot run the local cluster without root: run this as root, or set KUBECONFIG to a kind cluster");
 }
