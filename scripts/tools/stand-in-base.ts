@@ -1,10 +1,11 @@
 import { createHash } from "node:crypto";
 import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { runCommand, tryCommand } from "../run-command.ts";
+import { runCommand } from "../run-command.ts";
 import type { Buildah } from "./buildah.ts";
 import { cacheFolder } from "./folders.ts";
 import { announced } from "./progress.ts";
+import { unpackDebs } from "./unpack-debs.ts";
 
 /** What distroless' nodejs image holds beside Node: the C and C++ libraries, authorities, time zones, names of services. */
 const PACKAGES = ["base-files", "ca-certificates", "libc6", "libgcc-s1", "libstdc++6", "netbase", "tzdata"];
@@ -37,7 +38,9 @@ async function buildBase(buildah: Buildah, image: string): Promise<void> {
   const folder = mkdtempSync(join(cacheFolder("tools"), "base-"));
   try {
     const root = join(folder, "root");
-    await unpackPackages(folder, root);
+    await unpackDebs(PACKAGES, root);
+    for (const name of ["usr/share/doc", "usr/share/man", "usr/share/locale"])
+      rmSync(join(root, name), { recursive: true, force: true });
     installAuthorities(root);
     for (const name of ["nodejs/bin", "home/nonroot", "tmp"]) mkdirSync(join(root, name), { recursive: true });
     await runCommand(["chmod", "1777", join(root, "tmp")]);
@@ -52,24 +55,6 @@ async function buildBase(buildah: Buildah, image: string): Promise<void> {
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
-}
-
-async function unpackPackages(folder: string, root: string): Promise<void> {
-  const archives = join(folder, "debs");
-  mkdirSync(archives);
-  const download = ["sh", "-c", 'cd "$0" && exec apt-get download -qq "$@"', archives, ...PACKAGES];
-  // The first failure may only mean that apt has no lists yet.
-  if ((await tryCommand(download)).code !== 0) {
-    await tryCommand(["apt-get", "update", "-qq"]);
-    await runCommand(download).catch((cause) => {
-      throw new Error("Cannot download Debian packages for the base image: run apt-get update, or build with Docker", {
-        cause,
-      });
-    });
-  }
-  for (const name of readdirSync(archives)) await runCommand(["dpkg-deb", "-x", join(archives, name), root]);
-  for (const name of ["usr/share/doc", "usr/share/man", "usr/share/locale"])
-    rmSync(join(root, name), { recursive: true, force: true });
 }
 
 /** No package script runs here, so the bundle is put together by hand. */
