@@ -137,10 +137,11 @@ function endAbruptly(response: ServerResponse, events: Buffer, clock: Clock): vo
 /** The number and the response object that the newest and the first event carried. */
 function responseFacts(watch: StreamWatch): { sequenceNumber: number; response: Record<string, unknown> } {
   const { first, last } = watch.ends();
-  const numbers = [...last.toString("latin1").matchAll(/"sequence_number": ?([0-9]{1,15})/g)].map((match) =>
-    Number(match[1]),
-  );
-  return { sequenceNumber: Math.max(0, ...numbers), response: firstResponse(first) };
+  let sequenceNumber = 0;
+  // One by one: a hostile event may hold more of them than a call takes arguments.
+  for (const match of last.toString("latin1").matchAll(/"sequence_number": ?([0-9]{1,15})/g))
+    sequenceNumber = Math.max(sequenceNumber, Number(match[1]));
+  return { sequenceNumber, response: firstResponse(first) };
 }
 
 function firstResponse(block: Buffer): Record<string, unknown> {
