@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { AZURE_PORTS } from "../../scripts/demo/azure.ts";
+import { sampleAgent } from "../../scripts/demo/agent.ts";
 import { DEMO } from "../../scripts/demo/names.ts";
 import { probe, type ProbeFrom } from "./probe.ts";
 import { openWorld, type World } from "./world.ts";
@@ -8,9 +9,14 @@ import { openWorld, type World } from "./world.ts";
 /** Where IMDS answers in Azure, and here: on the node's own loopback. */
 const IMDS = { host: "169.254.169.254", port: 80 };
 const STRANGER = "stranger";
+/** Another agent, as close as can be: in the same namespace, with the same tools. */
+const NEIGHBOUR = "neighbour-desk";
 
 let world: World;
-let addresses: Record<"model" | "gateway" | "orchestrator" | "tools" | "api", { host: string; port: number }>;
+let addresses: Record<
+  "model" | "gateway" | "orchestrator" | "neighbour" | "tools" | "api",
+  { host: string; port: number }
+>;
 
 const gateway: ProbeFrom = {
   namespace: DEMO.agentNamespace,
@@ -32,15 +38,22 @@ const operator: ProbeFrom = {
   resource: "deployment/supercargo-operator",
   container: "operator",
 };
+const neighbour: ProbeFrom = {
+  namespace: DEMO.agentNamespace,
+  resource: `deployment/${NEIGHBOUR}-orchestrator`,
+  container: "orchestrator",
+};
 const stranger: ProbeFrom = { namespace: STRANGER, resource: "pod/stranger", container: "stranger" };
 
 beforeAll(async () => {
   world = await openWorld();
   await startStranger();
+  await startNeighbour();
   addresses = {
     model: { host: await clusterIp(DEMO.azureNamespace, "emulator"), port: AZURE_PORTS.http },
     gateway: { host: await clusterIp(DEMO.agentNamespace, `${DEMO.agent}-gateway`), port: 8080 },
     orchestrator: { host: await clusterIp(DEMO.agentNamespace, `${DEMO.agent}-orchestrator`), port: 8088 },
+    neighbour: { host: await clusterIp(DEMO.agentNamespace, `${NEIGHBOUR}-gateway`), port: 8080 },
     tools: { host: await clusterIp(DEMO.agentNamespace, "orders"), port: 3000 },
     api: { host: "10.96.0.1", port: 443 },
   };
@@ -48,6 +61,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await world?.kubectl.attempt(["delete", "namespace", STRANGER, "--wait=false"]);
+  await world?.kubectl.attempt(["-n", DEMO.agentNamespace, "delete", "agd", NEIGHBOUR, "--wait=false"]);
   world?.close();
 });
 
@@ -77,6 +91,20 @@ async function startStranger(): Promise<void> {
   await world.kubectl.run(["-n", STRANGER, "wait", "--for=condition=Ready", "pod/stranger", "--timeout=90s"]);
 }
 
+async function startNeighbour(): Promise<void> {
+  const agent = sampleAgent(world.apiKey);
+  const spec = { ...agent.spec, orchestrator: { storage: { type: "Ephemeral" } } };
+  await world.kubectl.apply(JSON.stringify({ ...agent, metadata: { name: NEIGHBOUR }, spec }), DEMO.agentNamespace);
+  await world.kubectl.run([
+    "-n",
+    DEMO.agentNamespace,
+    "wait",
+    "--for=condition=Ready",
+    `agd/${NEIGHBOUR}`,
+    "--timeout=120s",
+  ]);
+}
+
 const serviceSchema = z.object({ spec: z.object({ clusterIP: z.string() }) });
 
 async function clusterIp(namespace: string, name: string): Promise<string> {
@@ -88,6 +116,7 @@ describe("the network lets through what is named", () => {
     ["the gateway reaches the model", gateway, () => addresses.model],
     ["the gateway reaches the orchestrator", gateway, () => addresses.orchestrator],
     ["the orchestrator reaches the gateway", orchestrator, () => addresses.gateway],
+    ["the neighbour's orchestrator reaches its own gateway", neighbour, () => addresses.neighbour],
     ["the orchestrator reaches its tool server", orchestrator, () => addresses.tools],
     ["the reporter reaches IMDS on its real address", reporter, () => IMDS],
     ["the reporter reaches the metering endpoint", reporter, () => addresses.model],
@@ -100,6 +129,10 @@ describe("the network lets through what is named", () => {
 describe("and nothing else", () => {
   it.each([
     ["the orchestrator cannot reach the model past the gateway", orchestrator, () => addresses.model],
+    ["the orchestrator cannot reach another agent's gateway", orchestrator, () => addresses.neighbour],
+    ["the gateway cannot reach another agent's gateway", gateway, () => addresses.neighbour],
+    ["another agent's orchestrator cannot reach the gateway", neighbour, () => addresses.gateway],
+    ["another agent's orchestrator cannot reach the orchestrator", neighbour, () => addresses.orchestrator],
     ["the orchestrator cannot reach IMDS", orchestrator, () => IMDS],
     ["the gateway cannot reach IMDS", gateway, () => IMDS],
     ["the gateway cannot reach the tool server", gateway, () => addresses.tools],
