@@ -4,8 +4,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { waitFor } from "../../scripts/demo/kubectl.ts";
 import { DEMO } from "../../scripts/demo/names.ts";
 import { readAccount } from "../../scripts/demo/receipt.ts";
+import { expectWholeBooks } from "./books.ts";
 import { killBundle } from "./kill.ts";
-import { endHour, openGateway, openWorld, type World } from "./world.ts";
+import { openGateway, openWorld, type World } from "./world.ts";
 
 let world: World;
 
@@ -42,22 +43,6 @@ async function workflowsCounted(): Promise<bigint> {
   return rows.find((row) => row.dimension === "workflow_completed")?.counted ?? 0n;
 }
 
-/** The books are whole: booked == accepted == whole units counted, each slot once. */
-async function expectWholeBooks(): Promise<void> {
-  const account = await endHour(world);
-  const booked = await world.azure.events();
-  const slots = booked.map((event) => `${event.dimension} ${event.effectiveStartTime}`);
-  expect(new Set(slots).size).toBe(slots.length);
-  for (const row of account.rows) {
-    const units = booked
-      .filter((event) => event.dimension === row.dimension)
-      .reduce((sum, event) => sum + BigInt(event.quantity), 0n);
-    expect(`${row.dimension} ${units * row.divisor}`).toBe(
-      `${row.dimension} ${(row.counted / row.divisor) * row.divisor}`,
-    );
-  }
-}
-
 describe("kill -9 in the middle of the story", () => {
   it.each(["gateway", "sidecar", "orchestrator"] as const)(
     "%s: nothing counted is lost, nothing is posted twice",
@@ -66,7 +51,7 @@ describe("kill -9 in the middle of the story", () => {
       await askOnce();
       expect(killBundle(bundle)).toBeGreaterThan(0);
       await askOnce();
-      await expectWholeBooks();
+      await expectWholeBooks(world);
       expect((await workflowsCounted()) - before).toBeGreaterThanOrEqual(2n);
     },
   );
@@ -83,7 +68,7 @@ describe("kill -9 in the middle of the story", () => {
       });
       await sleep(400 * (kill + 1));
     }
-    await expectWholeBooks();
+    await expectWholeBooks(world);
   });
 
   it("every request counted is one that the model answered", async () => {

@@ -5,7 +5,8 @@ import { waitFor } from "../../scripts/demo/kubectl.ts";
 import { DEMO } from "../../scripts/demo/names.ts";
 import type { PortForward } from "../../scripts/demo/port-forward.ts";
 import { readAccount } from "../../scripts/demo/receipt.ts";
-import { endHour, openGateway, openWorld, type World } from "./world.ts";
+import { expectWholeBooks } from "./books.ts";
+import { endHour, openGateway, openWorld, patchAgent, type World } from "./world.ts";
 
 let world: World;
 let gateway: PortForward;
@@ -29,12 +30,7 @@ async function counted(): Promise<Record<string, bigint>> {
 }
 
 async function setMode(mode: string): Promise<void> {
-  await patchAgent({ spec: { mode } });
-}
-
-async function patchAgent(patch: unknown): Promise<void> {
-  const args = ["-n", DEMO.agentNamespace, "patch", "agd", DEMO.agent, "--type=merge", "-p", JSON.stringify(patch)];
-  await world.kubectl.run(args);
+  await patchAgent(world.kubectl, { spec: { mode } });
 }
 
 async function waitCondition(condition: string): Promise<void> {
@@ -104,16 +100,7 @@ describe("the story: an agent answers, and is paid for", () => {
   });
 
   it("posts each hour once, and the receipt adds up to the unit", async () => {
-    const account = await endHour(world);
-    const booked = await world.azure.events();
-    const slots = booked.map((event) => `${event.dimension} ${event.effectiveStartTime}`);
-    expect(new Set(slots).size).toBe(slots.length);
-    for (const row of account.rows) {
-      const units = booked
-        .filter((event) => event.dimension === row.dimension)
-        .reduce((sum, event) => sum + BigInt(event.quantity), 0n);
-      expect(`${row.dimension} ${units * row.divisor}`).toBe(`${row.dimension} ${row.accepted}`);
-    }
+    const account = await expectWholeBooks(world);
     for (const { spec } of account.statements) {
       const shares = spec.intent.shares.reduce((sum, share) => sum + BigInt(share.baseUnits), 0n);
       expect(shares).toBe(BigInt(spec.intent.quantity) * BigInt(spec.intent.divisor));

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { waitFor } from "../../scripts/demo/kubectl.ts";
 import { DEMO } from "../../scripts/demo/names.ts";
-import { openWorld, type World } from "./world.ts";
+import { openWorld, patchAgent, type World } from "./world.ts";
 
 /** How long a condition may lag behind what an outside observer sees. */
 const TOLERANCE_MS = 5_000;
@@ -54,9 +54,8 @@ afterAll(async () => {
   world?.close();
 });
 
-async function patch(change: unknown): Promise<void> {
-  const args = ["-n", DEMO.agentNamespace, "patch", "agd", DEMO.agent, "--type=merge", "-p", JSON.stringify(change)];
-  await world.kubectl.run(args);
+function patch(change: unknown): Promise<void> {
+  return patchAgent(world.kubectl, change);
 }
 
 async function startObserver(): Promise<void> {

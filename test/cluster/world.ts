@@ -55,6 +55,12 @@ export function openGateway(kubectl: Kubectl, agent: string = DEMO.agent): Promi
   });
 }
 
+/** Changes the demo's AgentDeployment as `kubectl patch` does. */
+export async function patchAgent(kubectl: Kubectl, change: unknown): Promise<void> {
+  const merge = ["--type=merge", "-p", JSON.stringify(change)];
+  await kubectl.run(["-n", DEMO.agentNamespace, "patch", "agd", DEMO.agent, ...merge]);
+}
+
 /** Lets the emulator's hour end and waits until it is closed and the books add up: accepted == whole units counted. */
 export async function endHour(world: World): Promise<Account> {
   const hour = await world.azure.advanceToNextHour();
