@@ -79,9 +79,9 @@ describe("the cluster", () => {
       "-o",
       "jsonpath={.spec.clusterIP}",
     ]);
-    expect(await inClient(lookUp)).toBe(address);
+    await resolvesAs(lookUp, address);
     await localCluster.up();
-    expect(await inClient(lookUp)).toBe("unknown");
+    await resolvesAs(lookUp, "unknown");
   });
 
   it("enforces NetworkPolicy: a default deny cuts the client off, a named peer lets it in again", async () => {
@@ -134,6 +134,14 @@ describe("the cluster", () => {
 function inClient(script: string): Promise<string> {
   const exec = ["-n", NAMESPACE, "exec", "client", "-c", "main", "--", "/nodejs/bin/node", "-e", script];
   return kubectl.run(exec).then((output) => output.trim());
+}
+
+/** Waits until a script in the client prints `answer`: Services reach the node's rules a moment after their pods. */
+function resolvesAs(script: string, answer: string): Promise<true> {
+  return waitFor(async () => ((await inClient(script)) === answer ? true : undefined), {
+    what: `the name to resolve as ${answer}`,
+    timeoutSeconds: 20,
+  });
 }
 
 /** The body, or the code of the failure. */

@@ -116,6 +116,17 @@ async function applyAddons(kubectl: Kubectl, binary: KubeBinary, options: LocalC
   });
   await kubectl.run(["wait", "--for=condition=Ready", `node/${NODE.name}`, "--timeout=60s"]);
   await kubectl.run(["-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=60s"]);
+  // A rollout is called done while the pod before still answers, with the names of before.
+  await waitFor(async () => ((await dnsPods(kubectl)) === 1 ? true : undefined), {
+    what: "the DNS pod of before to end",
+    timeoutSeconds: 60,
+    everyMs: 200,
+  });
+}
+
+async function dnsPods(kubectl: Kubectl): Promise<number> {
+  const names = await kubectl.run(["-n", "kube-system", "get", "pods", "-l", "k8s-app=kube-dns", "-o", "name"]);
+  return names.split("\n").filter((name) => name !== "").length;
 }
 
 function readOwner(): z.infer<typeof ownerSchema> | undefined {
