@@ -23,7 +23,7 @@ const ledgerSchema = z.object({
     oldestOpenHour: z.string().nullish(),
     lastAcceptedHour: z.string().nullish(),
     parked: z.array(z.string()).nullish(),
-    problem: z.string().nullish(),
+    problems: z.array(z.object({ reason: z.string(), message: z.string() })).nullish(),
   }),
 });
 type LedgerSummary = z.output<typeof ledgerSchema>["spec"];
@@ -103,8 +103,9 @@ function verdictOf(facts: MeteringFacts): Verdict<"MeteringHealthy"> {
     };
   if (!ledger)
     return { status: "Unknown", reason: "AwaitingFirstHour", message: "The reporter has not opened its ledger yet" };
-  if (ledger.mode !== "Marketplace" && ledger.problem)
-    return { status: "False", reason: "NotMetered", message: ledger.problem };
+  const [problem] = ledger.problems ?? [];
+  if (ledger.mode !== "Marketplace" && problem)
+    return { status: "False", reason: "NotMetered", message: problem.message };
   if (ledger.mode !== "Marketplace")
     return { status: "True", reason: "NotMetered", message: `The plan ${ledger.planId} is not metered` };
   return problemOf(facts, ledger) ?? { status: "True", reason: "Posting", message: postingText(ledger) };
@@ -120,9 +121,10 @@ function problemOf(facts: MeteringFacts, ledger: LedgerSummary): Verdict<"Meteri
   const closedMs = facts.nowMs - parseHourKey(ledger.lastClosedHour) - HOUR_MS;
   const openMs = ledger.oldestOpenHour ? facts.nowMs - parseHourKey(ledger.oldestOpenHour) - HOUR_MS : 0;
   const late = closedMs >= BACKLOG_MS || openMs >= BACKLOG_MS;
-  if (ledger.problem) {
-    const reason = /credential|token|identity/i.test(ledger.problem) ? "NoCredential" : "Backlog";
-    return { status: "False", reason, message: ledger.problem };
+  const [problem] = ledger.problems ?? [];
+  if (problem) {
+    const reason = problem.reason === "NoCredential" ? "NoCredential" : "Backlog";
+    return { status: "False", reason, message: problem.message };
   }
   if (!late) return undefined;
   const hour =

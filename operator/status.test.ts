@@ -217,14 +217,22 @@ describe("MeteringHealthy", () => {
     ["without an offer", input(), "True/NotMetered"],
     ["before the reporter has begun", sold(undefined), "Unknown/AwaitingFirstHour"],
     ["of a plan that is not metered", sold({ mode: "Silent" }), "True/NotMetered"],
-    ["of a plan that nobody knows", sold({ mode: "Silent", problem: "unknown plan" }), "False/NotMetered"],
+    [
+      "of a plan that nobody knows",
+      sold({ mode: "Silent", problems: [{ reason: "PlanUnknown", message: "unknown plan" }] }),
+      "False/NotMetered",
+    ],
     ["of an idle agent that posts nothing", sold({}), "True/Posting"],
     ["with the last closed hour just less than two hours ago", sold({ lastClosedHour: "2026112410" }), "True/Posting"],
     ["with the last closed hour too long ago", sold({ lastClosedHour: "2026112409" }), "False/Backlog"],
     ["with an old slot open", sold({ oldestOpenHour: "2026112409" }), "False/Backlog"],
     ["with a parked dimension", sold({ parked: ["tool_action"] }), "False/Rejected"],
-    ["with a problem", sold({ problem: "Azure's list cannot be read" }), "False/Backlog"],
-    ["without a credential", sold({ problem: "No token from IMDS: identity not found" }), "False/NoCredential"],
+    ["with a problem", sold({ problems: [{ reason: "ListUnavailable", message: "down" }] }), "False/Backlog"],
+    [
+      "without a credential",
+      sold({ problems: [{ reason: "NoCredential", message: "no token" }] }),
+      "False/NoCredential",
+    ],
   ])("%s", (_, of, expected) => {
     expect(verdict(of, "MeteringHealthy")).toBe(expected);
   });

@@ -100,7 +100,7 @@ export const RESOURCES: readonly CrdDefinition[] = [
       column("Closed", ".spec.lastClosedHour"),
       column("Open since", ".spec.oldestOpenHour"),
       column("Accepted", ".spec.lastAcceptedHour"),
-      column("Problem", ".spec.problem"),
+      column("Problem", ".spec.problems[0].reason"),
       age,
     ],
   },

@@ -204,6 +204,9 @@ function openAccount(
     acceptedBefore: "0",
     acceptedDays: [],
     reservations: [],
+    dropped: "0",
+    backlog: "0",
+    usualHour: "0",
   };
   if (!input.genesis) return account;
   const identity = { dimension: dimension.id, divisor: BigInt(dimension.divisor) };

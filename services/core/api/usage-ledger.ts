@@ -17,9 +17,14 @@ export const agentKeySchema = z
   .max(127)
   .regex(/^[a-z0-9][-a-z0-9]*\/[a-z0-9][-a-z0-9]*$/);
 
+/** The team of an AgentDeployment: its label supercargo.dev/team. */
+export const TEAM_LABEL = "supercargo.dev/team";
+const teamSchema = z.string().max(63).optional().describe("The agent's label supercargo.dev/team.");
+
 /** Base units of one intent that one agent owns, with the hour in which they were counted. */
 export const shareSchema = z.object({
   agent: agentKeySchema,
+  team: teamSchema,
   attributedHour: hourSchema.describe("The hour whose close counted them."),
   baseUnits: countSchema,
 });
@@ -54,6 +59,10 @@ const reservationSchema = z.object({
   quantity: countSchema.describe("Units sent, fixed for ever."),
   divisor: countSchema,
   shares: sharesSchema.optional().describe("Kept until the UsageStatement is known to hold them."),
+  resolved: z
+    .object({ state: z.enum(["Reconciled", "Unknown", "Dropped"]), acceptedBaseUnits: countSchema })
+    .optional()
+    .describe("What became of a dead slot. Its money is booked; the entry stays until its UsageStatement says so too."),
 });
 export type Reservation = z.output<typeof reservationSchema>;
 
@@ -89,16 +98,95 @@ const accountSchema = z.object({
     .max(8)
     .meta(mapList("day")),
   reservations: z.array(reservationSchema).max(LEDGER_BOUNDS.reservations).meta(mapList("hour")),
+  dropped: countSchema.describe("Base units written off: they died unbooked and late usage is dropped (R10)."),
+  backlog: countSchema.describe("Base units that were due when the last hour was closed, and went into no slot."),
+  oldestUnpostedHour: hourSchema
+    .optional()
+    .describe("The oldest hour of the backlog; absent when it is below one unit."),
+  usualHour: countSchema.describe(
+    "Base units of an ordinary hour, a decaying maximum: a backlog is spread by it (R10).",
+  ),
+  overAccepted: countSchema
+    .optional()
+    .describe(
+      "Base units accepted, reserved or dropped beyond what is due; nothing is posted until use has caught up.",
+    ),
 });
 export type Account = z.output<typeof accountSchema>;
 
 const attributionSchema = z.object({
   agent: agentKeySchema,
+  team: teamSchema,
   dimension: dimensionSchema.describe("The Marketplace dimension."),
   billed: countSchema.describe("Base units of this agent in intents so far."),
-  free: countSchema.describe("Base units of this agent covered by what the plan includes."),
+  free: countSchema.describe("Base units of this agent that are covered by what the plan includes, or written off."),
 });
 export type Attribution = z.output<typeof attributionSchema>;
+
+/** Why usage is not counted, posted or confirmed as it should be. Closed: the operator and the alerts know each. */
+export const PROBLEM_REASONS = [
+  /** This node's clock is more than 60 s off; over 5 min nothing is closed (R9). */
+  "ClockSkew",
+  /** Azure calls fresh usage expired: one of the clocks is wrong, nothing is closed. */
+  "ClockFault",
+  /** The catalogue does not know the plan bought: usage is counted, not posted. */
+  "PlanUnknown",
+  /** Azure's list of usage events does not answer. */
+  "ListUnavailable",
+  /** Azure's list refuses the extension's identity. */
+  "ListRefused",
+  /** The ledger was rolled back, or a day is in doubt: nothing new is posted until Azure's list has confirmed it. */
+  "AwaitingConfirmation",
+  /** Azure's list names several usage resources and the ledger knows none of them. */
+  "UsageResourceUnclear",
+  /** No token for the metering API. */
+  "NoCredential",
+  /** Azure refuses posts (401, 403, not active) for 30 min or more. */
+  "PostsRefused",
+  /** A slot has had no definite answer for 2 h or more. */
+  "PostsStopped",
+  /** Somebody else posts for this resource; seen within 48 h. */
+  "ForeignWriter",
+  /** A day compared at D + 2 differs between the ledger and Azure. */
+  "Discrepancy",
+  /** A live pod has not published an hour boundary for 2 h. */
+  "SilentPods",
+  /** A pod's counter fell or vanished: that dimension of the pod is not counted. */
+  "Quarantined",
+  /** More was accepted than is due: a PodUsage was deleted by hand, the ledger restored, or somebody else posted. */
+  "UsageVanished",
+  /** Usage is owed in a dimension that the plan does not sell any more. */
+  "DimensionRemoved",
+] as const;
+export type ProblemReason = (typeof PROBLEM_REASONS)[number];
+
+const problemSchema = z.object({
+  reason: z.enum(PROBLEM_REASONS),
+  message: z.string().min(1).max(512),
+  since: timeSchema,
+});
+export type Problem = z.output<typeof problemSchema>;
+
+const planChangeSchema = z.object({
+  fromPlanId: z.string().max(128).describe("The plan of the hours up to and including `hour`."),
+  hour: hourSchema.describe("The hour in which the new plan was first seen."),
+  marks: z
+    .array(z.object({ agent: agentKeySchema, dimension: dimensionSchema, total: countSchema }))
+    .max(LEDGER_BOUNDS.perAgent)
+    .meta(mapList("agent", "dimension"))
+    .describe("Base units counted at that moment: the old plan's; what is beyond them belongs to the new plan."),
+});
+export type PlanChange = z.output<typeof planChangeSchema>;
+
+const comparedSchema = z.object({
+  day: z.string().regex(/^[0-9]{8}$/),
+  dimension: dimensionSchema,
+  state: z.string().max(32).describe("Azure's reconStatus, or Unequal where only the quantities differ."),
+  accepted: z.string().max(40).describe("Units that the ledger holds for the day."),
+  submitted: z.string().max(40).describe("Units that Azure says were submitted."),
+  processed: z.string().max(40).describe("Units that Azure has processed."),
+});
+export type Compared = z.output<typeof comparedSchema>;
 
 export const usageLedgerSpecSchema = z
   .object({
@@ -122,7 +210,27 @@ export const usageLedgerSpecSchema = z
       .max(30)
       .meta({ "x-kubernetes-list-type": "set" })
       .describe("Dimensions that are not posted."),
-    problem: z.string().max(512).optional().describe("Why nothing new is posted, for people; absent when all is well."),
+    problems: z
+      .array(problemSchema)
+      .max(16)
+      .meta(mapList("reason"))
+      .describe("What is wrong, for people and alerts; empty when all is well."),
+    planChange: planChangeSchema.optional().describe("A change of plan whose hour is not closed yet."),
+    compared: z
+      .array(comparedSchema)
+      .max(8)
+      .meta(mapList("day", "dimension"))
+      .describe("Days that differ between the ledger and Azure when compared two days later."),
+    comparedDay: z
+      .string()
+      .regex(/^[0-9]{8}$/)
+      .optional()
+      .describe("The newest UTC day that was compared with what Azure processed."),
+    exportedMonths: z
+      .array(z.string().regex(/^[0-9]{4}-(0[1-9]|1[0-2])$/))
+      .max(36)
+      .meta({ "x-kubernetes-list-type": "set" })
+      .describe("Months whose statements were exported: they may be deleted when they are old enough."),
     accounts: z.array(accountSchema).max(LEDGER_BOUNDS.accounts).meta(mapList("dimension")),
     settled: z
       .array(settledSchema)

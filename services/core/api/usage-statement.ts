@@ -30,7 +30,9 @@ export type Attempt = z.output<typeof attemptSchema>;
 
 /** How a slot ended. shares + adjustment == accepted, in base units. */
 export const outcomeSchema = z.object({
-  state: z.enum(["Accepted", "DuplicateSame", "DuplicateOther", "Reconciled", "Unknown"]),
+  state: z
+    .enum(["Accepted", "DuplicateSame", "DuplicateOther", "Reconciled", "Unknown", "Dropped", "Settled"])
+    .describe("Dropped: what was not accepted is written off. Settled: by a person's command."),
   acceptedQuantity: z
     .string()
     .max(40)
@@ -63,6 +65,8 @@ export const usageStatementSpecSchema = z
       "DuplicateOther",
       "Reconciled",
       "Unknown",
+      "Dropped",
+      "Settled",
     ]),
     attempts: z.object({
       count: z.int32().min(0),

@@ -1,5 +1,6 @@
 import type { PodUsage } from "#core/api/pod-usage.ts";
 import type { Ledger } from "#core/api/usage-ledger.ts";
+import { type Finding, mergeProblems } from "#core/problems.ts";
 import { closeHours } from "./close.ts";
 import { type Desk, swapLedger, type Versioned } from "./desk.ts";
 import { renewGrants } from "./grants.ts";
@@ -30,7 +31,7 @@ export async function runCycle(desk: Desk, input: CycleInput): Promise<CycleRepo
   await openLedger(desk);
   await finishOpenSlots(desk);
   await reconcileLedger(desk, await openLedger(desk));
-  const ledger = await writeProblem(desk, await openLedger(desk), input);
+  const ledger = await writeProblems(desk, await openLedger(desk), input);
   const pods = await desk.books.listPodUsages();
   await renewGrants(desk, pods, input.offsetSeconds);
   const closed = mayClose(desk, input) ? await closeHours(desk, ledger, pods) : ledger;
@@ -44,21 +45,25 @@ function mayClose(desk: Desk, input: CycleInput): boolean {
   return desk.memory.reconciled && desk.now() >= desk.memory.clockFaultUntilMs && Math.abs(input.skewMs) <= SKEW_MAX_MS;
 }
 
-/** The mode, and why nothing new is posted, where people and the operator look: in the ledger, written when it changes. */
-async function writeProblem(desk: Desk, ledger: Versioned<Ledger>, input: CycleInput): Promise<Versioned<Ledger>> {
-  const problem = findProblem(desk, input);
-  const { problem: current, ...rest } = ledger.value;
-  if (problem === current && rest.mode === desk.terms.mode) return ledger;
-  const value = { ...rest, mode: desk.terms.mode, ...(problem === undefined ? {} : { problem }) };
+/** The mode, and what is wrong, where people and the operator look: in the ledger, written when it changes. */
+async function writeProblems(desk: Desk, ledger: Versioned<Ledger>, input: CycleInput): Promise<Versioned<Ledger>> {
+  const problems = mergeProblems(ledger.value.problems, findProblems(desk, input), desk.now());
+  if (problems === ledger.value.problems && ledger.value.mode === desk.terms.mode) return ledger;
+  const value = { ...ledger.value, mode: desk.terms.mode, problems };
   return swapLedger(desk, { value, version: ledger.version });
 }
 
-function findProblem(desk: Desk, input: CycleInput): string | undefined {
+function findProblems(desk: Desk, input: CycleInput): Finding[] {
   const { terms, memory } = desk;
+  const found: Finding[] = [];
   if (Math.abs(input.skewMs) > SKEW_MAX_MS)
-    return `This node's clock differs from the API server's by ${Math.round(input.skewMs / 1000)} s`;
-  if (desk.now() < memory.clockFaultUntilMs) return "Azure calls fresh usage expired: our clock is wrong";
+    found.push({ reason: "ClockSkew", message: "This node's clock is more than 5 min off: nothing is closed" });
+  if (desk.now() < memory.clockFaultUntilMs)
+    found.push({ reason: "ClockFault", message: "Azure calls fresh usage expired: our clock is wrong" });
   if (terms.mode === "Silent" && terms.plan === undefined)
-    return `The catalogue does not know the plan ${terms.planId}: usage is counted, not posted`.slice(0, 512);
-  return memory.problem;
+    found.push({
+      reason: "PlanUnknown",
+      message: `The catalogue does not know the plan ${terms.planId}: usage is counted, not posted`,
+    });
+  return memory.listProblem ? [...found, memory.listProblem] : found;
 }

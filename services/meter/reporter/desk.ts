@@ -4,6 +4,7 @@ import type { Intent, Statement } from "#core/api/usage-statement.ts";
 import { sealLedger, type Slot } from "#core/ledger.ts";
 import type { Alarm, PostAnswer } from "#core/outcome.ts";
 import type { Catalogue, Plan } from "#core/plan.ts";
+import type { Finding } from "#core/problems.ts";
 import type { Logger } from "#runtime/log.ts";
 
 /** An object as it was read; the version is what a compare-and-swap needs. */
@@ -84,7 +85,8 @@ export interface Memory {
   clockFaultUntilMs: number;
   /** Since when pods can know the time that we see (an offset may have jumped). */
   timeKnownSinceMs: number;
-  problem: string | undefined;
+  /** Why Azure's list was not compared. */
+  listProblem: Finding | undefined;
 }
 
 /** Everything the steps of a cycle work with. */
@@ -113,7 +115,7 @@ export function createMemory(): Memory {
     stored: new Set(),
     clockFaultUntilMs: 0,
     timeKnownSinceMs: 0,
-    problem: undefined,
+    listProblem: undefined,
   };
 }
 

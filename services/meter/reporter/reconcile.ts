@@ -35,7 +35,10 @@ export async function reconcileLedger(desk: Desk, ledger: Versioned<Ledger>): Pr
   if (!listed.ok) return takeSilence(desk, ledger, { ...listed, dead, statements });
   const azure = toAzureDays(ledger.value, listed.rows);
   if (!azure) {
-    desk.memory.problem = "Azure's list names several usage resources and the ledger knows none of them";
+    desk.memory.listProblem = {
+      reason: "UsageResourceUnclear",
+      message: "Azure's list names several usage resources and the ledger knows none of them",
+    };
     desk.log.error({ rows: listed.rows.length }, "Cannot tell which usage resource is ours");
     return;
   }
@@ -63,7 +66,9 @@ async function compare(
   reportSurplus(desk, result);
   await recordOutcomes(desk, result.resolved, "Reconciled");
   desk.memory.reconciled = result.complete && isConfirmed(desk, rolledBack, input.fingerprint);
-  desk.memory.problem = desk.memory.reconciled ? undefined : "Waiting for Azure's list to confirm what was accepted";
+  desk.memory.listProblem = desk.memory.reconciled
+    ? undefined
+    : { reason: "AwaitingConfirmation", message: "Waiting for Azure's list to confirm what was accepted" };
 }
 
 /** Whether a rollback, if there was one, is over: the same list twice, an hour apart. */
@@ -86,7 +91,10 @@ async function takeSilence(
   silence: { refused: boolean; message: string; dead: ReturnType<typeof openSlots>; statements: readonly Statement[] },
 ): Promise<void> {
   desk.log.warn({ err: silence.message, refused: silence.refused }, "Failed to list usage events");
-  desk.memory.problem = `Azure's list of usage events cannot be read: ${silence.message}`.slice(0, 512);
+  desk.memory.listProblem = {
+    reason: silence.refused ? "ListRefused" : "ListUnavailable",
+    message: `Azure's list of usage events cannot be read: ${silence.message}`,
+  };
   if (desk.terms.reconcileRequired) return;
   const credits = silence.dead.map((slot) => {
     const statement = findStatement(silence.statements, slot);
