@@ -23,7 +23,7 @@ const ledgerSchema = z.object({
     oldestOpenHour: z.string().nullish(),
     lastAcceptedHour: z.string().nullish(),
     parked: z.array(z.string()).nullish(),
-    problems: z.array(z.object({ reason: z.string(), message: z.string() })).nullish(),
+    problems: z.array(z.object({ reason: z.string(), message: z.string() })).default([]),
   }),
 });
 type LedgerSummary = z.output<typeof ledgerSchema>["spec"];
@@ -103,7 +103,7 @@ function verdictOf(facts: MeteringFacts): Verdict<"MeteringHealthy"> {
     };
   if (!ledger)
     return { status: "Unknown", reason: "AwaitingFirstHour", message: "The reporter has not opened its ledger yet" };
-  const [problem] = ledger.problems ?? [];
+  const [problem] = ledger.problems;
   if (ledger.mode !== "Marketplace" && problem)
     return { status: "False", reason: "NotMetered", message: problem.message };
   if (ledger.mode !== "Marketplace")
@@ -121,7 +121,7 @@ function problemOf(facts: MeteringFacts, ledger: LedgerSummary): Verdict<"Meteri
   const closedMs = facts.nowMs - parseHourKey(ledger.lastClosedHour) - HOUR_MS;
   const openMs = ledger.oldestOpenHour ? facts.nowMs - parseHourKey(ledger.oldestOpenHour) - HOUR_MS : 0;
   const late = closedMs >= BACKLOG_MS || openMs >= BACKLOG_MS;
-  const [problem] = ledger.problems ?? [];
+  const [problem] = ledger.problems;
   if (problem) {
     const reason = problem.reason === "NoCredential" ? "NoCredential" : "Backlog";
     return { status: "False", reason, message: problem.message };
