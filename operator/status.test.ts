@@ -203,7 +203,13 @@ describe("Suspended", () => {
 });
 
 describe("MeteringHealthy", () => {
-  const ledger = { offerResourceId: "/offer", mode: "Marketplace" as const, planId: "p", lastClosedHour: "2026112411" };
+  const ledger = {
+    offerResourceId: "/offer",
+    mode: "Marketplace" as const,
+    planId: "p",
+    lastClosedHour: "2026112411",
+    problems: [],
+  };
   const sold = (change: Partial<NonNullable<StatusInput["metering"]["ledger"]>> | undefined): StatusInput =>
     input(
       metering({
