@@ -9,7 +9,11 @@ afterAll(() => kit.stop());
 
 describe("the clock", () => {
   it("goes forward only, by seconds or to the next hour", async () => {
-    expect((await kit.control("clock")).body).toEqual({ offsetSeconds: 0, now: "2026-11-22T08:30:00.000Z" });
+    expect((await kit.control("clock")).body).toEqual({
+      offsetSeconds: 0,
+      now: "2026-11-22T08:30:00.000Z",
+      speed: 1,
+    });
     expect((await kit.control("clock", { advanceSeconds: 10 })).body).toMatchObject({ offsetSeconds: 10 });
     expect((await kit.control("clock", { offsetSeconds: 100 })).body).toMatchObject({ offsetSeconds: 100 });
     expect(await kit.control("clock", { offsetSeconds: 99 })).toMatchObject({
@@ -22,7 +26,7 @@ describe("the clock", () => {
     });
     kit.time.nowMs = NOW_MS + 250;
     const next = await kit.control("clock", { advanceToNextHour: true });
-    expect(next.body).toEqual({ offsetSeconds: 1800, now: "2026-11-22T09:00:00.250Z" });
+    expect(next.body).toEqual({ offsetSeconds: 1800, now: "2026-11-22T09:00:00.250Z", speed: 1 });
     kit.time.nowMs = NOW_MS;
   });
 
@@ -37,12 +41,12 @@ describe("the clock", () => {
 });
 
 describe("resources", () => {
-  it("are listed, suspended and activated, deleted and re-created", async () => {
+  it("are listed, suspended and reinstated, deleted and re-created", async () => {
     const change = (verb: string) => kit.control(`resources/${verb}`, { resourceUri: RESOURCE_URI.toUpperCase() });
     const send = async () => (await kit.post("usageEvent", usageEvent())).status;
     expect(await change("suspend")).toMatchObject({ body: { state: "Suspended" } });
     expect(await send()).toBe(400);
-    expect(await change("activate")).toMatchObject({ body: { state: "Active", resourceUri: RESOURCE_URI } });
+    expect(await change("reinstate")).toMatchObject({ body: { state: "Active", resourceUri: RESOURCE_URI } });
     expect(await send()).toBe(200);
     const before = await kit.control("resources");
     await change("delete");
@@ -60,7 +64,11 @@ describe("resources", () => {
 describe("a bad request", () => {
   const resource = { resourceUri: RESOURCE_URI, ownerClientId: OWNER, plans: [{ planId: "p", dimensions: ["d"] }] };
   it.each([
-    ["clock", {}, /^\(root\): must be \{offsetSeconds\}, \{advanceSeconds\} .* or \{advanceToNextHour: true\}/],
+    [
+      "clock",
+      {},
+      /^\(root\): must be \{offsetSeconds\}, \{advanceSeconds\} .*, \{advanceToNextHour: true\} or \{speed\} \(1 to 1000\)/,
+    ],
     ["clock", { advanceSeconds: -1 }, /advanceSeconds/],
     ["clock", "{", /Cannot parse the body as JSON/],
     ["faults", { standIn: "metering", kind: "Statuss" }, /^kind: .*'DropRequest' \| .*current value is "Statuss"$/],

@@ -31,7 +31,7 @@ export function toMiddleware(world: World, endpoint: Endpoint): Middleware {
 }
 
 async function answerUnderFaults(world: World, endpoint: Endpoint, context: Context): Promise<void> {
-  const faults = world.faults.take(endpoint.standIn, endpoint.route);
+  const faults = world.faults.take({ ...endpoint, nowMs: world.time.now() });
   const latency = faults.find("Latency");
   if (latency && !(await sleepUnlessGone(world, context, latency.delayMs))) return;
   if (faults.find("DropRequest")) return dropConnection(context);
@@ -45,6 +45,7 @@ async function answerUnderFaults(world: World, endpoint: Endpoint, context: Cont
   await endpoint.answer(context, faults);
   if (faults.find("DropAnswer")) return dropConnection(context);
   if (faults.find("TruncatedJson")) truncateBody(context);
+  if (faults.find("CutAnswer")) cutAnswer(context);
 }
 
 /** Closes the connection without an answer: the client cannot know what was done. */
@@ -98,8 +99,19 @@ async function sleepUnlessGone(world: World, context: Context, delayMs: number):
   }
 }
 
+/** Half of the body, well-formed as an answer. A stream has been sent by its stand-in and stays as it is. */
 function truncateBody(context: Context): void {
+  if (context.respond === false) return;
   const whole = JSON.stringify(context.body);
   context.body = whole.slice(0, Math.floor(whole.length / 2));
   context.type = "application/json";
+}
+
+/** Half of the body under the length of the whole, then the end of the connection. */
+function cutAnswer(context: Context): void {
+  if (context.respond === false) return;
+  const whole = Buffer.from(typeof context.body === "string" ? context.body : JSON.stringify(context.body));
+  context.respond = false;
+  context.res.writeHead(context.status, { "content-type": "application/json", "content-length": whole.length });
+  context.res.write(whole.subarray(0, Math.floor(whole.length / 2)), () => context.req.socket.destroy());
 }

@@ -16,7 +16,7 @@ export interface HttpAnswer {
 /** The answer to a single event. */
 export function toSingleAnswer(verdict: Verdict, context: AnswerContext): HttpAnswer {
   if (verdict.status === "Accepted") return { status: 200, body: acceptedBody(verdict.booked, context) };
-  if (verdict.status === "Duplicate") return { status: 409, body: conflict(verdict.booked, context) };
+  if (verdict.status === "Duplicate") return { status: 409, body: conflict(verdict, context) };
   if (verdict.refusal.status === "ResourceNotAuthorized")
     return { status: 403, body: forbidden(verdict.refusal.message) };
   return { status: 400, body: badArgument("usageEventRequest", verdict.refusal) };
@@ -29,7 +29,7 @@ export function toBatchItem(verdict: Verdict, context: AnswerContext): Record<st
   if (verdict.status === "Duplicate") {
     const zero = context.switches.duplicateMessageTime === "Zero";
     const time = zero ? "0001-01-01T00:00:00" : messageTime;
-    return { status: "Duplicate", messageTime: time, error: conflict(verdict.booked, context), ...verdict.echo };
+    return { status: "Duplicate", messageTime: time, error: conflict(verdict, context), ...verdict.echo };
   }
   const { refusal, resourceId, echo } = verdict;
   const id = resourceId !== undefined && context.switches.answersCarryResourceId ? { resourceId } : {};
@@ -65,9 +65,13 @@ function acceptedBody(booked: BookedEvent, context: AnswerContext): Record<strin
   return eventBody(booked, "Accepted", context.switches.answersCarryResourceId);
 }
 
-function conflict(booked: BookedEvent, context: AnswerContext): Record<string, unknown> {
+function conflict(
+  { booked, withoutMessage }: Extract<Verdict, { status: "Duplicate" }>,
+  context: AnswerContext,
+): Record<string, unknown> {
+  const acceptedMessage = eventBody(booked, "Duplicate", context.switches.answersCarryResourceId);
   return {
-    additionalInfo: { acceptedMessage: eventBody(booked, "Duplicate", context.switches.answersCarryResourceId) },
+    ...(withoutMessage ? {} : { additionalInfo: { acceptedMessage } }),
     message: "This usage event already exist.",
     code: "Conflict",
   };

@@ -14,8 +14,10 @@ export interface Resource {
   readonly state: ResourceState;
   /** When it was created again under a URI that was known before, in ms of the emulator's clock. */
   readonly recreatedMs?: number;
-  /** The plan bought; events of another plan are refused. Absent: any plan of the offer. */
+  /** The plan bought; events of a plan never bought are refused. Absent: any plan of the offer. */
   readonly planId?: string | undefined;
+  /** Plans bought before, and until when. */
+  readonly formerPlans?: readonly { readonly planId: string; readonly untilMs: number }[];
   readonly plans: readonly { readonly planId: string; readonly dimensions: readonly string[] }[];
 }
 
@@ -35,6 +37,10 @@ export interface MeteringState {
   readonly resources: Map<string, Resource>;
   /** By lower-cased URI and UTC hour; a slot is searched inside. */
   readonly hours: Map<string, BookedEvent[]>;
+  /** By usageEventId: the sum of the quantities refused because its slot was taken. */
+  readonly repeated: Map<string, number>;
+  /** How many events are booked. */
+  bookedCount: number;
 }
 
 /** The call around an item: who, when, and by which switches. */
@@ -66,7 +72,13 @@ export interface Refusal {
 
 export type Verdict =
   | { readonly status: "Accepted"; readonly booked: BookedEvent; readonly echo: Echo }
-  | { readonly status: "Duplicate"; readonly booked: BookedEvent; readonly echo: Echo }
+  | {
+      readonly status: "Duplicate";
+      readonly booked: BookedEvent;
+      readonly echo: Echo;
+      /** A fault keeps back what is booked. */
+      readonly withoutMessage?: true;
+    }
   | { readonly status: "Refused"; readonly refusal: Refusal; readonly echo: Echo; readonly resourceId?: string };
 
 const HOUR_MS = 3_600_000;
@@ -75,7 +87,7 @@ const TIME_TEXT = "The effective time provided is has expired or is in future.";
 const RESOURCE_TEXT = "The resourceId value provided cannot be found or this resource is not active.";
 
 export function createMeteringState(): MeteringState {
-  return { resources: new Map(), hours: new Map() };
+  return { resources: new Map(), hours: new Map(), repeated: new Map(), bookedCount: 0 };
 }
 
 export function findResource(state: MeteringState, resourceUri: string): Resource | undefined {
@@ -117,6 +129,7 @@ export function judgeItem(state: MeteringState, raw: unknown, call: CallContext)
 export function submitItem(state: MeteringState, raw: unknown, call: CallContext): Verdict {
   const verdict = judgeItem(state, raw, call);
   if (verdict.status === "Accepted") book(state, verdict.booked);
+  if (verdict.status === "Duplicate") noteRepeat(state, verdict);
   return verdict;
 }
 
@@ -130,11 +143,18 @@ export function bookForeign(
   if (verdict.status === "Accepted") book(state, { ...verdict.booked, quantity: foreign.quantity, writer: "foreign" });
 }
 
-function book(state: MeteringState, event: BookedEvent): void {
+/** Puts an event into its slot, unasked. */
+export function book(state: MeteringState, event: BookedEvent): void {
+  state.bookedCount += 1;
   const key = hourKey(event);
   const hour = state.hours.get(key);
   if (hour) hour.push(event);
   else state.hours.set(key, [event]);
+}
+
+function noteRepeat(state: MeteringState, { booked, echo }: Extract<Verdict, { status: "Duplicate" }>): void {
+  const { usageEventId } = booked;
+  state.repeated.set(usageEventId, (state.repeated.get(usageEventId) ?? 0) + Number(echo["quantity"]));
 }
 
 function checkOwner(_event: UsageEvent, resource: Resource, call: CallContext): Refusal | undefined {
@@ -150,11 +170,21 @@ function checkState(_event: UsageEvent, resource: Resource, call: CallContext): 
 }
 
 function checkDimension(event: UsageEvent, resource: Resource, call: CallContext): Refusal | undefined {
-  const bought = resource.planId === undefined || resource.planId === event.planId;
-  const dimensions = bought ? (resource.plans.find((plan) => plan.planId === event.planId)?.dimensions ?? []) : [];
+  const dimensions = isBought(event, resource, call.switches)
+    ? (resource.plans.find((plan) => plan.planId === event.planId)?.dimensions ?? [])
+    : [];
   const wanted = foldDimension(event.dimension, call.switches);
   const known = dimensions.some((dimension) => foldDimension(dimension, call.switches) === wanted);
   return known ? undefined : refuse("InvalidDimension", "dimension", "The payload dimension is invalid.");
+}
+
+/** Whether the event's plan is the resource's, or was it in the event's hour. */
+function isBought(event: UsageEvent, resource: Resource, switches: Switches): boolean {
+  if (resource.planId === undefined || resource.planId === event.planId) return true;
+  const former = resource.formerPlans?.find((plan) => plan.planId === event.planId);
+  if (!former || switches.formerPlan === "Refused") return false;
+  const hourStartMs = Math.floor(event.effectiveMs / HOUR_MS) * HOUR_MS;
+  return switches.formerPlan === "Accepted" || hourStartMs < former.untilMs;
 }
 
 function checkQuantity(event: UsageEvent): Refusal | undefined {

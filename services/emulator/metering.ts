@@ -1,21 +1,27 @@
 import { Router } from "@koa/router";
 import type { Context } from "koa";
 import { z } from "zod";
-import { bearerToken, readJson, toMiddleware, type Endpoint } from "./endpoint.ts";
+import { bearerToken, dropConnection, readJson, toMiddleware, type Endpoint } from "./endpoint.ts";
 import type { StruckFaults } from "./faults.ts";
-import { badArgument, forbidden, toBatchItem, toSingleAnswer, type HttpAnswer } from "./metering-answers.ts";
+import { badArgument, forbidden, type HttpAnswer } from "./metering-answers.ts";
+import { answerUsage, landDelayed, refuse, type UsageCall } from "./metering-call.ts";
 import { parseTime } from "./metering-event.ts";
 import { listUsage, type ListQuery } from "./metering-list.ts";
-import { bookForeign, judgeItem, submitItem, type CallContext, type Verdict } from "./metering-store.ts";
-import { meteringNow, type World } from "./world.ts";
+import type { CallContext } from "./metering-store.ts";
+import type { World } from "./world.ts";
 
 /** The audience of every token for the metering API. */
 export const METERING_AUDIENCE = "20e940b3-4c77-4b0b-9a53-9e16a1b010a7";
 const API_VERSION = "2018-08-31";
-const BATCH_MAX = 25;
-const BODY_BYTES_MAX = 1024 * 1024;
+/** Ample for 25 events; what a fault delays is kept as it came. */
+const BODY_BYTES_MAX = 256 * 1024;
 const GUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
-const NOT_AUTHORIZED = "Client is not authorized for this usage resource.";
+
+interface Post {
+  readonly route: UsageCall["route"];
+  readonly call: CallContext;
+  readonly faults: StruckFaults;
+}
 
 type Answer = (context: Context, call: CallContext, faults: StruckFaults) => Promise<HttpAnswer> | HttpAnswer;
 
@@ -23,14 +29,11 @@ type Answer = (context: Context, call: CallContext, faults: StruckFaults) => Pro
 export function createMeteringRouter(world: World): Router {
   const router = new Router({ prefix: "/api" });
   const at = (route: string, answer: Answer) => toMiddleware(world, meteringEndpoint(world, route, answer));
-  router.post(
-    "/usageEvent",
-    at("usageEvent", (context, call, faults) => answerSingle(world, context, { call, faults })),
-  );
-  router.post(
-    "/batchUsageEvent",
-    at("batchUsageEvent", (context, call, faults) => answerBatch(world, context, { call, faults })),
-  );
+  for (const route of ["usageEvent", "batchUsageEvent"] as const)
+    router.post(
+      `/${route}`,
+      at(route, (context, call, faults) => answerPost(world, context, { route, call, faults })),
+    );
   router.get(
     "/usageEvents",
     at("usageEvents", (context, call) => answerList(world, context, call)),
@@ -46,7 +49,9 @@ function meteringEndpoint(world: World, route: string, answer: Answer): Endpoint
     faultBody: (status) => `Emulated status ${status}`,
     async answer(context, faults) {
       setRequestIds(world, context);
+      landDelayed(world);
       const { status, body } = await answerCaller(world, context, { answer, faults });
+      if (context.respond === false) return;
       context.status = status;
       context.body = body;
     },
@@ -79,11 +84,7 @@ async function answerCaller(
   if (context.query["api-version"] !== API_VERSION)
     return refuse({ target: "api-version", message: `The api-version must be ${API_VERSION}.` });
   const { switches, newId } = world;
-  return how.answer(
-    context,
-    { callerClientId: caller.clientId, nowMs: meteringNow(world), switches, newId },
-    how.faults,
-  );
+  return how.answer(context, { callerClientId: caller.clientId, nowMs: world.time.now(), switches, newId }, how.faults);
 }
 
 type Caller = { readonly ok: true; readonly clientId: string } | { readonly ok: false; readonly reason: string };
@@ -101,71 +102,19 @@ async function checkToken(world: World, context: Context): Promise<Caller> {
   return clientId.success ? { ok: true, clientId: clientId.data } : { ok: false, reason: "no appid claim" };
 }
 
-interface Call {
-  readonly call: CallContext;
-  readonly faults: StruckFaults;
-}
-
-async function answerSingle(world: World, context: Context, { call, faults }: Call): Promise<HttpAnswer> {
+/** A POST of usage: answered, or held back when a fault delays it. */
+async function answerPost(world: World, context: Context, { route, call, faults }: Post): Promise<HttpAnswer> {
   const body = await readJson(context, BODY_BYTES_MAX);
   if (!body.ok)
     return { status: body.status, body: badArgument("usageEventRequest", { target: "body", message: body.message }) };
-  const foreign = faults.find("ForeignWriter");
-  if (foreign) bookForeign(world.metering, body.value, { quantity: foreign.quantity, call });
-  const verdict = submitItem(world.metering, body.value, call);
-  logVerdict(world, verdict);
-  return toSingleAnswer(verdict, call);
-}
-
-async function answerBatch(world: World, context: Context, { call, faults }: Call): Promise<HttpAnswer> {
-  const body = await readJson(context, BODY_BYTES_MAX);
-  if (!body.ok)
-    return { status: body.status, body: badArgument("usageEventRequest", { target: "body", message: body.message }) };
-  const items = readItems(body.value, world.switches.parsing);
-  if (!items)
-    return refuse({ target: "request", message: `The request must be a list of 1 to ${BATCH_MAX} usage events.` });
-  const whole = refuseWhole(world, items, call);
-  if (whole) return whole;
-  const foreign = faults.find("ForeignWriter");
-  if (foreign) bookForeign(world.metering, items[0], { quantity: foreign.quantity, call });
-  const verdicts = items.map((item) => submitItem(world.metering, item, call));
-  for (const verdict of verdicts) logVerdict(world, verdict);
-  const result = strikeResults(
-    verdicts.map((verdict) => toBatchItem(verdict, call)),
-    faults,
-  );
-  return { status: 200, body: { result, count: result.length } };
-}
-
-function strikeResults<T>(results: readonly T[], faults: StruckFaults): readonly T[] {
-  const missing = faults.find("MissingResults")?.missing ?? 0;
-  const kept = results.slice(0, Math.max(0, results.length - missing));
-  return faults.find("ShuffledResults") ? kept.toReversed() : kept;
-}
-
-/** Switches that let one item refuse the whole call; nothing is booked then. */
-function refuseWhole(world: World, items: readonly unknown[], call: CallContext): HttpAnswer | undefined {
-  for (const item of items) {
-    const verdict = judgeItem(world.metering, item, call);
-    if (verdict.status !== "Refused") continue;
-    if (verdict.refusal.malformed && call.switches.malformedInBatch === "WholeCall")
-      return { status: 400, body: badArgument("usageEventRequest", verdict.refusal) };
-    if (verdict.refusal.status === "ResourceNotAuthorized" && call.switches.notOwnedInBatch === "WholeCall")
-      return { status: 403, body: forbidden(NOT_AUTHORIZED) };
-  }
-  return undefined;
-}
-
-function readItems(body: unknown, parsing: "Strict" | "Lenient"): readonly unknown[] | undefined {
-  const fields = z.record(z.string(), z.unknown()).safeParse(body);
-  if (!fields.success) return undefined;
-  const key = Object.keys(fields.data).find((name) => (parsing === "Strict" ? name : name.toLowerCase()) === "request");
-  const items = z
-    .array(z.unknown())
-    .min(1)
-    .max(BATCH_MAX)
-    .safeParse(key === undefined ? undefined : fields.data[key]);
-  return items.success ? items.data : undefined;
+  const delay = faults.find("DelayedRequest");
+  if (!delay) return answerUsage(world, { route, body: body.value, call, faults });
+  const landsAt = new Date(call.nowMs + delay.afterSeconds * 1000).toISOString();
+  const { callerClientId } = call;
+  const held = world.delayed.hold({ id: world.newId(), route, callerClientId, landsAt, body: body.value });
+  if (!held) world.log.warn({ route }, "Lost a delayed request as too many are on their way");
+  dropConnection(context);
+  return { status: 0, body: undefined };
 }
 
 function answerList(world: World, context: Context, call: CallContext): HttpAnswer {
@@ -195,19 +144,4 @@ function readListQuery(context: Context): ListQuery | { readonly target: string;
 function parseDay(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   return parseTime(/^\d{4}-\d{2}-\d{2}$/.test(text) ? `${text}T00:00:00Z` : text, "Lenient");
-}
-
-function refuse(detail: { target: string; message: string }): HttpAnswer {
-  return { status: 400, body: badArgument("usageEventRequest", detail) };
-}
-
-function logVerdict(world: World, verdict: Verdict): void {
-  if (verdict.status === "Refused") {
-    const { status, target } = verdict.refusal;
-    world.log.info({ code: status, target }, "Refused UsageEvent");
-    return;
-  }
-  const { usageEventId, dimension, quantity, effectiveStartTime, planId } = verdict.booked;
-  const message = verdict.status === "Accepted" ? "Booked UsageEvent" : "Found UsageEvent booked before";
-  world.log.info({ usageEventId, dimension, quantity, effectiveStartTime, planId }, message);
 }

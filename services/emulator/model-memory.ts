@@ -1,24 +1,27 @@
 import { z } from "zod";
 import type { Turn } from "./model-prompt.ts";
 
+const count = z.int().min(0);
 /** Tokens of one deployment, as they were put on the wire. */
-export interface TokenTally {
-  requests: number;
-  inputTokens: number;
-  outputTokens: number;
-  cachedTokens: number;
-  reasoningTokens: number;
-}
+const tokensSchema = z.strictObject({
+  requests: count,
+  inputTokens: count,
+  outputTokens: count,
+  cachedTokens: count,
+  reasoningTokens: count,
+});
+export type TokenTally = z.output<typeof tokensSchema>;
 
 /** Completed answers, answers cut off (client gone, or a script that dies), refusals: per deployment. */
-interface DeploymentTally {
-  readonly deployment: string;
-  readonly completed: TokenTally;
-  readonly cut: TokenTally;
+const tallySchema = z.strictObject({
+  deployment: z.string().min(1).max(256),
+  completed: tokensSchema,
+  cut: tokensSchema,
   /** Of the cut ones, how many the client left. */
-  clientGone: number;
-  refused: number;
-}
+  clientGone: count,
+  refused: count,
+});
+type DeploymentTally = z.output<typeof tallySchema>;
 
 /** An answer given by the control API, used once, in order. The text is written in the directives of docs/emulator.md. */
 export const scriptSchema = z.strictObject({
@@ -28,6 +31,18 @@ export const scriptSchema = z.strictObject({
 });
 
 type Script = z.output<typeof scriptSchema>;
+
+const DEPLOYMENTS_MAX = 500;
+const SCRIPTS_MAX = 1000;
+const CONVERSATIONS_MAX = 256;
+const CONVERSATION_BYTES_MAX = 256 * 1024;
+
+/** What of the model outlives a restart; conversations do not. */
+export const modelStateSchema = z.strictObject({
+  tallies: z.array(tallySchema).max(DEPLOYMENTS_MAX + 1),
+  scripts: z.array(scriptSchema).max(SCRIPTS_MAX),
+});
+type ModelState = z.output<typeof modelStateSchema>;
 
 export interface ModelMemory {
   tally(deployment: string): DeploymentTally;
@@ -39,13 +54,10 @@ export interface ModelMemory {
   /** Conversations of the Responses API by response id: the last 256, of at most 256 KiB each. */
   remember(responseId: string, turns: readonly Turn[]): void;
   recall(responseId: string): readonly Turn[] | undefined;
-  clear(): void;
+  state(): ModelState;
+  /** Puts these tallies and scripts in place of the present ones, and forgets the conversations. */
+  load(state: ModelState): void;
 }
-
-const DEPLOYMENTS_MAX = 500;
-const SCRIPTS_MAX = 1000;
-const CONVERSATIONS_MAX = 256;
-const CONVERSATION_BYTES_MAX = 256 * 1024;
 
 export function createModelMemory(): ModelMemory {
   const tallies = new Map<string, DeploymentTally>();
@@ -79,10 +91,12 @@ export function createModelMemory(): ModelMemory {
       if (conversations.size > CONVERSATIONS_MAX && oldest !== undefined) conversations.delete(oldest);
     },
     recall: (responseId) => conversations.get(responseId),
-    clear() {
+    state: () => ({ tallies: [...tallies.values()], scripts }),
+    load(state) {
       tallies.clear();
+      for (const tally of state.tallies) tallies.set(tally.deployment, structuredClone(tally));
       conversations.clear();
-      scripts = [];
+      scripts = [...state.scripts];
     },
   };
 }

@@ -1,27 +1,35 @@
+import { z } from "zod";
+
 /** How often a route was asked, by outcome. */
-interface RequestCount {
-  readonly standIn: string;
-  readonly route: string;
+export const requestCountSchema = z.strictObject({
+  standIn: z.string().max(64),
+  route: z.string().max(64),
   /** The HTTP status, or 0 when the connection was closed without an answer. */
-  readonly status: number;
-  readonly count: number;
-}
+  status: z.int().min(0).max(599),
+  count: z.int().min(1),
+});
+type RequestCount = z.output<typeof requestCountSchema>;
 
 export interface RequestCounts {
   add(request: Omit<RequestCount, "count">): void;
   list(): readonly RequestCount[];
-  clear(): void;
+  /** Puts these counts in place of the present ones. */
+  load(counts: readonly RequestCount[]): void;
 }
 
 /** Counts of requests. Routes and stand-ins are closed sets and statuses are few, so the table is bounded. */
 export function createRequestCounts(): RequestCounts {
   const counts = new Map<string, RequestCount>();
+  const keyOf = ({ standIn, route, status }: Omit<RequestCount, "count">): string => `${standIn} ${route} ${status}`;
   return {
     add(request) {
-      const key = `${request.standIn} ${request.route} ${request.status}`;
+      const key = keyOf(request);
       counts.set(key, { ...request, count: (counts.get(key)?.count ?? 0) + 1 });
     },
     list: () => [...counts.values()],
-    clear: () => counts.clear(),
+    load(given) {
+      counts.clear();
+      for (const count of given) counts.set(keyOf(count), count);
+    },
   };
 }

@@ -2,7 +2,11 @@ import { z } from "zod";
 import type { Resource } from "./metering-store.ts";
 import { defaultSwitches, switchesSchema } from "./switches.ts";
 
-const name = z.string().min(1).max(256);
+/** Ids of plans, offers, dimensions, identities. */
+export const name = z.string().min(1).max(256);
+/** How many resources an emulator keeps. */
+export const RESOURCES_MAX = 1000;
+export const IDENTITIES_MAX = 2000;
 
 /** A resource as people register it. */
 export const resourceSchema = z.strictObject({
@@ -23,6 +27,18 @@ export const resourceSchema = z.strictObject({
     .max(100),
 });
 
+/** A resource as it stands: what was registered and what happened since. Times are instants of the emulator's clock. */
+export const resourceStateSchema = resourceSchema.extend({
+  resourceId: name,
+  recreatedAt: z.iso.datetime().optional(),
+  formerPlans: z
+    .array(z.strictObject({ planId: name, until: z.iso.datetime() }))
+    .max(100)
+    .optional(),
+});
+
+type ResourceState = z.output<typeof resourceStateSchema>;
+
 export type ResourceInput = z.output<typeof resourceSchema>;
 
 /** What an emulator knows when it starts, and after a reset: the content of RESOURCES_FILE. */
@@ -30,9 +46,9 @@ export const seedSchema = z.strictObject({
   /** Identities of the node beside the owners of resources. */
   identities: z
     .array(z.strictObject({ clientId: name }))
-    .max(1000)
+    .max(IDENTITIES_MAX)
     .default([]),
-  resources: z.array(resourceSchema).max(1000).default([]),
+  resources: z.array(resourceSchema).max(RESOURCES_MAX).default([]),
   switches: switchesSchema.default(defaultSwitches),
 });
 
@@ -42,4 +58,28 @@ export const emptySeed: Seed = seedSchema.parse({});
 
 export function toResource(input: ResourceInput, resourceId: string): Resource {
   return { ...input, resourceId };
+}
+
+/** A resource as the control API shows it. */
+export function fromResource({ recreatedMs, formerPlans, ...resource }: Resource): Record<string, unknown> {
+  return {
+    ...resource,
+    ...(recreatedMs === undefined ? {} : { recreatedAt: new Date(recreatedMs).toISOString() }),
+    ...(formerPlans === undefined
+      ? {}
+      : {
+          formerPlans: formerPlans.map(({ planId, untilMs }) => ({ planId, until: new Date(untilMs).toISOString() })),
+        }),
+  };
+}
+
+/** The opposite of fromResource. */
+export function toStoredResource({ recreatedAt, formerPlans, ...resource }: ResourceState): Resource {
+  return {
+    ...resource,
+    ...(recreatedAt === undefined ? {} : { recreatedMs: Date.parse(recreatedAt) }),
+    ...(formerPlans === undefined
+      ? {}
+      : { formerPlans: formerPlans.map(({ planId, until }) => ({ planId, untilMs: Date.parse(until) })) }),
+  };
 }

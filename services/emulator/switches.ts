@@ -23,6 +23,8 @@ export const switchesSchema = z.strictObject({
   expiryComparedTo: z.enum(["EffectiveStartTime", "EndOfHour"]).default("EffectiveStartTime"),
   /** What a repeat of a booked slot gets after 24 h: Expired (a client cannot tell booked from lost), or Duplicate. */
   afterExpiry: z.enum(["Expired", "Duplicate"]).default("Expired"),
+  /** After a change of plan, events of the former plan: only for hours that began before it, never, or always. */
+  formerPlan: z.enum(["EarlierHours", "Refused", "Accepted"]).default("EarlierHours"),
   /** Whether two dimensions of one hour are two slots. Older documents leave the dimension out. */
   slotHasDimension: z.boolean().default(true),
   /** Whether two plans of one hour and dimension are two slots. By the documents they are not. */

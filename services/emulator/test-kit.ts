@@ -41,7 +41,9 @@ export interface Kit extends Emulator {
   post(path: string, body: unknown, headers?: Record<string, string>): Promise<Answer>;
   list(query: string, bearer?: string): Promise<Answer>;
   /** What is booked. */
-  events(): Promise<readonly { quantity: number; dimension: string; planId: string; writer: string }[]>;
+  events(): Promise<
+    readonly { quantity: number; dimension: string; planId: string; writer: string; bookedAt: string }[]
+  >;
 }
 
 export async function startKit(options: Partial<EmulatorOptions> = {}): Promise<Kit> {
@@ -77,7 +79,15 @@ export async function startKit(options: Partial<EmulatorOptions> = {}): Promise<
 }
 
 const eventsSchema = z.object({
-  events: z.array(z.object({ quantity: z.number(), dimension: z.string(), planId: z.string(), writer: z.string() })),
+  events: z.array(
+    z.object({
+      quantity: z.number(),
+      dimension: z.string(),
+      planId: z.string(),
+      writer: z.string(),
+      bookedAt: z.string(),
+    }),
+  ),
 });
 
 export function extensionUri(name: string): string {

@@ -1,6 +1,8 @@
 import { randomUUID } from "node:crypto";
 import type { Clock } from "#runtime/clock.ts";
 import type { Logger } from "#runtime/log.ts";
+import { createDelayedRequests, type DelayedRequests } from "./delayed.ts";
+import { createEmulatedClock, type EmulatedClock } from "./emulated-clock.ts";
 import { createFaults, type Faults } from "./faults.ts";
 import { createKeyRing, type KeyRing, type KeyRingOptions } from "./keys.ts";
 import { createMeteringState, putResource, type MeteringState, type Resource } from "./metering-store.ts";
@@ -22,14 +24,15 @@ export interface World {
   readonly newId: () => string;
   readonly keys: KeyRing;
   readonly faults: Faults;
+  readonly delayed: DelayedRequests;
+  /** The metering API's clock. Tokens live in real time, as their clients do. */
+  readonly time: EmulatedClock;
   readonly requests: RequestCounts;
   readonly model: ModelMemory;
   /** By lower-cased client id. */
   readonly identities: Map<string, Identity>;
   metering: MeteringState;
   switches: Switches;
-  /** How far the metering API's clock runs ahead; never falls. Tokens live in real time, as their clients do. */
-  offsetSeconds: number;
   /** The life of IMDS tokens. */
   tokenLifetimeSeconds: number;
 }
@@ -52,26 +55,28 @@ export async function createWorld(options: WorldOptions): Promise<World> {
     newId: randomUUID,
     keys: await createKeyRing(options.keys),
     faults: createFaults(),
+    delayed: createDelayedRequests(),
+    time: createEmulatedClock(options.clock, options.offsetSeconds),
     requests: createRequestCounts(),
     model: createModelMemory(),
     identities: new Map(),
     metering: createMeteringState(),
     switches: options.seed.switches,
-    offsetSeconds: options.offsetSeconds,
     tokenLifetimeSeconds: TOKEN_LIFETIME_SECONDS,
   };
   resetWorld(world, options.seed);
   return world;
 }
 
-/** Back to the seed: events, faults, switches, identities, counts, tallies. The clock stays, it only goes forward. */
+/** Back to the seed: events, faults, delayed requests, switches, identities, counts, tallies. The clock stays, it only goes forward. */
 export function resetWorld(world: World, seed: Seed): void {
   world.metering = createMeteringState();
   world.switches = seed.switches;
   world.tokenLifetimeSeconds = TOKEN_LIFETIME_SECONDS;
-  world.faults.clear();
-  world.requests.clear();
-  world.model.clear();
+  world.faults.load([]);
+  world.delayed.load([]);
+  world.requests.load([]);
+  world.model.load({ tallies: [], scripts: [] });
   world.identities.clear();
   for (const identity of seed.identities) addIdentity(world, identity.clientId);
   for (const resource of seed.resources) addResource(world, toResource(resource, world.newId()));
@@ -86,9 +91,4 @@ export function addResource(world: World, resource: Resource): void {
 export function addIdentity(world: World, clientId: string): void {
   const key = clientId.toLowerCase();
   if (!world.identities.has(key)) world.identities.set(key, { clientId, objectId: world.newId() });
-}
-
-/** The metering API's clock in ms: system time and the offset. */
-export function meteringNow(world: World): number {
-  return world.clock.now() + world.offsetSeconds * 1000;
 }
