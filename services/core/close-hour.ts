@@ -1,6 +1,6 @@
 import type { Account, Attribution, Ledger, Reservation, Share } from "./api/usage-ledger.ts";
 import { LEDGER_BOUNDS } from "./api/usage-ledger.ts";
-import { countedByAgent, livePods, type PodView, sumOf } from "./counted.ts";
+import { livePods, type PodView, sumOf } from "./counted.ts";
 import {
   acceptedOf,
   COUNT_MAX,
@@ -11,7 +11,7 @@ import {
   reservedOf,
   type Slot,
 } from "./ledger.ts";
-import { dueAt, periodOf, rollPeriods } from "./overage.ts";
+import { countedOf, dueAt, openPeriod, periodOf, rollPeriods } from "./overage.ts";
 import type { Catalogue, CatalogueDimension, Plan } from "./plan.ts";
 import { maxOf, splitByWeight, subtractClamped } from "./shares.ts";
 import { HOUR_MS, parseHourKey, shiftHour } from "./time.ts";
@@ -150,7 +150,7 @@ function allocateFree(
   account: Account,
   input: CloseInput & { readonly billable: bigint },
 ): { readonly attributions: Attribution[]; readonly owed: Map<string, bigint>; readonly counted: Map<string, bigint> } {
-  const counted = countedByAgent(ledger, input.pods, { dimension: account.from, hour: input.hour });
+  const counted = countedOf(account, { ledger, pods: input.pods, hour: input.hour });
   const mine = ledger.attributions.filter((entry) => entry.dimension === account.dimension);
   const covered = new Map(mine.map((entry) => [entry.agent, BigInt(entry.billed) + BigInt(entry.free)]));
   const fresh = subtractClamped(counted, covered);
@@ -201,6 +201,7 @@ function openAccount(
     divisor: dimension.divisor,
     dueClosed: "0",
     periods: [],
+    segments: [],
     acceptedBefore: "0",
     acceptedDays: [],
     reservations: [],
@@ -211,11 +212,7 @@ function openAccount(
   if (!input.genesis) return account;
   const identity = { dimension: dimension.id, divisor: BigInt(dimension.divisor) };
   const period = periodOf(input.plan, identity, { hour: input.hour, anchorMs: Date.parse(ledger.anchor) });
-  const edge = shiftHour(input.hour, -1);
-  return {
-    ...account,
-    periods: [{ id: period.id, included: period.included.toString(), edge, opening: "0", frozen: "Yes" }],
-  };
+  return openPeriod(account, period, { ledger, pods: [], edge: shiftHour(input.hour, -1), opening: 0n });
 }
 
 /** A parked dimension gets its chance again when plan or catalogue are others than those it was parked under. */

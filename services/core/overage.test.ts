@@ -3,9 +3,12 @@ import { describe, expect, it } from "vitest";
 import { type CloseInput, closeHour } from "./close-hour.ts";
 import type { PodView } from "./counted.ts";
 import { acceptedOf, creditSlots, newLedger, openSlots, sealLedger, settlePod } from "./ledger.ts";
-import { dueAt, periodStart } from "./overage.ts";
+import { dueAt } from "./overage.ts";
 import { catalogueSchema } from "./plan.ts";
-import { HOUR_MS, hourKey, parseHourKey, shiftHour } from "./time.ts";
+import { HOUR_MS, hourKey, parseHourKey, periodAt, shiftHour } from "./time.ts";
+
+const periodStart = (anchorMs: number, per: "Month" | "Year", atMs: number): number =>
+  periodAt(anchorMs, per, atMs).startMs;
 
 const iso = (text: string): number => Date.parse(text);
 

@@ -1,11 +1,24 @@
-import type { Account, Ledger, Period } from "./api/usage-ledger.ts";
+import {
+  type Account,
+  INSTALLATION,
+  type Ledger,
+  LEDGER_BOUNDS,
+  type Period,
+  type Segment,
+} from "./api/usage-ledger.ts";
 import { countedByAgent, livePods, type PodView, sumOf, totalAt } from "./counted.ts";
-import type { Plan } from "./plan.ts";
+import type { Plan, PlanDimension } from "./plan.ts";
 import { maxOf } from "./shares.ts";
-import { addMonths, hourKey, monthsBetween, parseHourKey, shiftHour } from "./time.ts";
+import { HOUR_MS, hourKey, parseHourKey, type Per, periodAt, shiftHour } from "./time.ts";
+import { BILLING_PERIOD } from "./usage.ts";
 
 /**
- * Hours for which a period's opening stays open to late reports. A sidecar keeps 26 boundaries: when hour edge + 25 is
+ * What is due of what was counted (R3). An account's time is cut into segments, each under one period of one plan. A
+ * period's use is the sum of its segments, so a plan that is left and bought again goes on where it was. All in base units.
+ */
+
+/**
+ * Hours for which a segment's opening stays open to late reports. A sidecar keeps 26 boundaries: when hour edge + 25 is
  * closed, the ring still begins at the edge.
  */
 const PERIOD_OPEN_HOURS = 25;
@@ -13,114 +26,215 @@ const PERIOD_OPEN_HOURS = 25;
 /** What a plan includes of a dimension that it does not charge for: more than a count can hold. */
 const UNBILLED = 999_999_999_999_999_999n;
 
-/** Start of the period that holds an instant: always the original anchor + k steps, so 31 Jan → 28 Feb → 31 Mar. */
-export function periodStart(anchorMs: number, per: "Month" | "Year", instantMs: number): number {
-  const step = per === "Month" ? 1 : 12;
-  const k = Math.floor(monthsBetween(anchorMs, instantMs) / step);
-  const start = addMonths(anchorMs, k * step);
-  return start <= instantMs ? start : addMonths(anchorMs, (k - 1) * step);
+/** What a plan says of one dimension in the period that holds an hour. */
+export interface PeriodTerms {
+  readonly id: string;
+  readonly included: bigint;
+  readonly upTo?: bigint | undefined;
+  readonly fee?: bigint | undefined;
+  /** The last hour; absent: the period never ends. */
+  readonly until?: string;
 }
 
-/** The period that `hour` belongs to under a plan, and what it includes in base units. */
+/** The books as they are read at the end of an hour. */
+export interface AtHour {
+  readonly ledger: Ledger;
+  readonly pods: readonly PodView[];
+  readonly hour: string;
+}
+
+/** The period that `hour` belongs to under a plan, and its terms. */
 export function periodOf(
   plan: Plan | undefined,
   account: { readonly dimension: string; readonly divisor: bigint },
   at: { readonly hour: string; readonly anchorMs: number },
-): { readonly id: string; readonly included: bigint } {
+): PeriodTerms {
   const sold = plan?.dimensions.find((dimension) => dimension.id === account.dimension);
-  const planId = plan?.id ?? "";
-  if (!sold || plan?.billing !== "Custom") return { id: `${planId}/unbilled`, included: UNBILLED };
-  const included = sold.included;
-  if (!included) return { id: `${planId}/always`, included: 0n };
-  const start = periodStart(at.anchorMs, included.per, parseHourKey(at.hour));
-  return {
-    id: `${planId}/${included.per}/${hourKey(start)}`,
-    included: BigInt(included.quantity) * account.divisor,
-  };
+  if (!plan || !sold) return { id: `${plan?.id ?? ""}/unbilled`, included: UNBILLED };
+  const period = spanOf(plan.id, sold.fee?.per ?? sold.included?.per, at);
+  if (plan.billing !== "Custom") return { ...period, included: UNBILLED };
+  return { ...period, ...termsOf(sold, account.divisor) };
 }
 
 /**
- * Opens the period of `hour` when its id is new: found by comparing ids at every fold, not by noticing an event. Freezes
- * openings that no late report can reach any more, and closes the periods before them.
+ * Opens a segment when the period of `hour` is another than that of the newest one: found by comparing ids at every
+ * fold, not by noticing an event. Freezes openings that no late report can reach any more, and closes what lies before.
  */
-export function rollPeriods(
+export function rollPeriods(account: Account, period: PeriodTerms, at: AtHour): Account {
+  const isOpen = account.segments.at(-1)?.period === period.id;
+  const opening = settledTotal(at.ledger, account.from);
+  const segment = { edge: shiftHour(at.hour, -1), opening, frozen: isFee(account) ? "Yes" : "No" } as const;
+  const opened = isOpen ? account : addSegment(account, period, segment);
+  const isRipe = (entry: Segment): boolean => shiftHour(entry.edge, PERIOD_OPEN_HOURS) <= at.hour;
+  return closeFrozen(freezeOpenings(opened, isRipe, at), at.hour);
+}
+
+/**
+ * Opens a period at what was counted when its plan was first seen (the sum of the marks), once the hour `edge` of that
+ * moment is closed under the plan before. What was counted earlier and is reported later belongs to the new plan.
+ */
+export function openPeriod(
   account: Account,
-  period: { readonly id: string; readonly included: bigint },
-  at: { readonly ledger: Ledger; readonly pods: readonly PodView[]; readonly hour: string },
+  period: PeriodTerms,
+  at: { readonly ledger: Ledger; readonly pods: readonly PodView[]; readonly edge: string; readonly opening: bigint },
 ): Account {
-  const edge = shiftHour(at.hour, -1);
-  const opened = isNewest(account, period.id)
-    ? account.periods
-    : [
-        ...account.periods,
-        {
-          id: period.id,
-          included: period.included.toString(),
-          edge,
-          opening: settledTotal(at.ledger, account.from).toString(),
-          frozen: "No" as const,
-        },
-      ];
-  const live = livePods(at.ledger, at.pods);
-  const periods = opened.map((entry) =>
-    entry.frozen === "No" && shiftHour(entry.edge, PERIOD_OPEN_HOURS) <= at.hour
-      ? { ...entry, opening: openingOf(entry, account.from, live).toString(), frozen: "Yes" as const }
-      : entry,
-  );
-  return closeFrozen({ ...account, periods });
+  const before = freezePeriods(account, at);
+  const opening = maxOf(at.opening, BigInt(before.segments.at(-1)?.opening ?? "0"));
+  const opened = addSegment(before, period, { edge: at.edge, opening, frozen: "Yes" });
+  return closeFrozen(opened, shiftHour(at.edge, 1));
 }
 
 /**
- * Base units due at the end of `hour`: over all periods, what was used beyond what was included. Without a period
- * (nothing was ever closed) nothing is due.
+ * Freezes every opening at what is known now. Belongs into the write that takes the marks of a plan change: a late report
+ * would otherwise move usage into a period before and be charged under the new plan as well.
  */
-export function dueAt(
-  account: Account,
-  at: { readonly ledger: Ledger; readonly pods: readonly PodView[]; readonly hour: string },
-): bigint {
-  const live = livePods(at.ledger, at.pods);
-  const counted = sumOf(countedByAgent(at.ledger, at.pods, { dimension: account.from, hour: at.hour }));
-  const openings = account.periods.map((period) => openingOf(period, account.from, live));
-  return account.periods.reduce((due, period, index) => {
-    const end = openings[index + 1] ?? counted;
-    return due + overageOf(end - (openings[index] ?? 0n), BigInt(period.included));
-  }, BigInt(account.dueClosed));
+export function freezePeriods(account: Account, at: Pick<AtHour, "ledger" | "pods">): Account {
+  return freezeOpenings(account, () => true, at);
 }
 
-/** A settled pod's total at each open edge moves into that period's opening, where its live total was. */
+/**
+ * Base units due at the end of `hour`: over all periods, what was used beyond what was included, up to the next tier, or
+ * the fee (I10). Without a period (nothing was ever closed) nothing is due.
+ */
+export function dueAt(account: Account, at: AtHour): bigint {
+  const used = new Map(account.periods.map((period) => [period.id, BigInt(period.used)]));
+  const openings = openingsOf(account, livePods(at.ledger, at.pods));
+  const counted = sumOf(countedByAgent(at.ledger, at.pods, { dimension: account.from, hour: at.hour }));
+  account.segments.forEach((segment, index) => {
+    const end = openings[index + 1] ?? counted;
+    used.set(segment.period, (used.get(segment.period) ?? 0n) + maxOf(0n, end - (openings[index] ?? 0n)));
+  });
+  return account.periods.reduce(
+    (due, period) => due + dueOf(period, used.get(period.id) ?? 0n),
+    BigInt(account.dueClosed),
+  );
+}
+
+/** Who owns what was counted at the end of `hour`: agents their use, the installation its fees. */
+export function countedOf(account: Account, at: AtHour): Map<string, bigint> {
+  if (isFee(account)) return new Map([[INSTALLATION, dueAt(account, at)]]);
+  return countedByAgent(at.ledger, at.pods, { dimension: account.from, hour: at.hour });
+}
+
+/** A settled pod's total at each open edge moves into that segment's opening, where its live total was. */
 export function settleOpenings(account: Account, pod: PodView): Account {
   return {
     ...account,
-    periods: account.periods.map((period) =>
-      period.frozen === "Yes"
-        ? period
-        : { ...period, opening: (BigInt(period.opening) + totalAt(pod, account.from, period.edge)).toString() },
+    segments: account.segments.map((segment) =>
+      segment.frozen === "Yes"
+        ? segment
+        : { ...segment, opening: (BigInt(segment.opening) + totalAt(pod, account.from, segment.edge)).toString() },
     ),
   };
 }
 
-function isNewest(account: Account, id: string): boolean {
-  return account.periods.at(-1)?.id === id;
+function isFee(account: Account): boolean {
+  return account.from === BILLING_PERIOD;
 }
 
-function openingOf(period: Period, from: string, live: readonly PodView[]): bigint {
-  if (period.frozen === "Yes") return BigInt(period.opening);
-  return live.reduce((sum, pod) => sum + totalAt(pod, from, period.edge), BigInt(period.opening));
+function termsOf(sold: PlanDimension, divisor: bigint): Pick<PeriodTerms, "included" | "upTo" | "fee"> {
+  const toBase = (units: string | undefined): bigint | undefined =>
+    units === undefined ? undefined : BigInt(units) * divisor;
+  return { included: toBase(sold.included?.quantity) ?? 0n, upTo: toBase(sold.upTo), fee: toBase(sold.fee?.quantity) };
 }
 
-function closeFrozen(account: Account): Account {
-  const [first, second, ...rest] = account.periods;
-  if (!first || second?.frozen !== "Yes") return account;
-  const due = overageOf(BigInt(second.opening) - BigInt(first.opening), BigInt(first.included));
-  return closeFrozen({
+function spanOf(
+  planId: string,
+  per: Per | undefined,
+  at: { readonly hour: string; readonly anchorMs: number },
+): { readonly id: string; readonly until?: string } {
+  if (per === undefined) return { id: `${planId}/always` };
+  const { startMs, endMs } = periodAt(at.anchorMs, per, parseHourKey(at.hour));
+  return { id: `${planId}/${per}/${hourKey(startMs)}`, until: hourKey(endMs - HOUR_MS) };
+}
+
+function addSegment(
+  account: Account,
+  terms: PeriodTerms,
+  segment: { readonly edge: string; readonly opening: bigint; readonly frozen: "Yes" | "No" },
+): Account {
+  const known = account.periods.some((period) => period.id === terms.id);
+  const period: Period = {
+    id: terms.id,
+    included: terms.included.toString(),
+    ...(terms.upTo === undefined ? {} : { upTo: terms.upTo.toString() }),
+    ...(terms.fee === undefined ? {} : { fee: terms.fee.toString() }),
+    ...(terms.until === undefined ? {} : { until: terms.until }),
+    used: "0",
+  };
+  return {
     ...account,
-    dueClosed: (BigInt(account.dueClosed) + due).toString(),
-    periods: [second, ...rest],
+    periods: known ? account.periods : [...account.periods, period],
+    segments: [...account.segments, { period: terms.id, ...segment, opening: segment.opening.toString() }],
+  };
+}
+
+/**
+ * Counted at the edge of each segment. Never falling: if a PodUsage was deleted by hand and came back, its totals must
+ * not be due a second time in the segment after.
+ */
+function openingsOf(account: Account, live: readonly PodView[]): bigint[] {
+  let floor = 0n;
+  return account.segments.map((segment) => {
+    const settled = BigInt(segment.opening);
+    const opening =
+      segment.frozen === "Yes"
+        ? settled
+        : live.reduce((sum, pod) => sum + totalAt(pod, account.from, segment.edge), settled);
+    floor = maxOf(floor, opening);
+    return floor;
   });
 }
 
-function overageOf(used: bigint, included: bigint): bigint {
-  return maxOf(0n, used - included);
+function freezeOpenings(
+  account: Account,
+  isRipe: (segment: Segment) => boolean,
+  at: Pick<AtHour, "ledger" | "pods">,
+): Account {
+  const openings = openingsOf(account, livePods(at.ledger, at.pods));
+  const segments = account.segments.map((segment, index) =>
+    segment.frozen === "No" && isRipe(segment)
+      ? { ...segment, opening: (openings[index] ?? 0n).toString(), frozen: "Yes" as const }
+      : segment,
+  );
+  return { ...account, segments };
+}
+
+/** Moves the use of segments between two frozen openings into their periods, and what is due of periods that are over. */
+function closeFrozen(account: Account, hour: string): Account {
+  const [first, second, ...rest] = account.segments;
+  if (first?.frozen !== "Yes" || second?.frozen !== "Yes") return closeOver(account, hour);
+  const used = maxOf(0n, BigInt(second.opening) - BigInt(first.opening));
+  const periods = account.periods.map((period) =>
+    period.id === first.period ? { ...period, used: (BigInt(period.used) + used).toString() } : period,
+  );
+  return closeFrozen({ ...account, periods, segments: [second, ...rest] }, hour);
+}
+
+/**
+ * A period without an open segment is remembered until it is over: the plan may come back within it, and what it includes
+ * must not. Beyond the bound, more plans than a catalogue holds, the oldest are let go.
+ */
+function closeOver(account: Account, hour: string): Account {
+  const open = new Set(account.segments.map((segment) => segment.period));
+  const waiting = account.periods.filter((period) => !open.has(period.id));
+  const isOver = (period: Period): boolean => period.until === undefined || period.until < hour;
+  const excess = account.periods.length - LEDGER_BOUNDS.periods;
+  const closed = waiting.filter((period, index) => isOver(period) || index < excess);
+  const due = closed.reduce((sum, period) => sum + dueOf(period, BigInt(period.used)), BigInt(account.dueClosed));
+  return {
+    ...account,
+    dueClosed: due.toString(),
+    periods: account.periods.filter((period) => !closed.includes(period)),
+  };
+}
+
+/** I10: used beyond what is included, less what the next tier sells. */
+function dueOf(period: Period, used: bigint): bigint {
+  if (period.fee !== undefined) return BigInt(period.fee);
+  const included = BigInt(period.included);
+  const cap = period.upTo === undefined ? used : BigInt(period.upTo);
+  return maxOf(0n, (used < cap ? used : cap) - included);
 }
 
 function settledTotal(ledger: Ledger, dimension: string): bigint {

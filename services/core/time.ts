@@ -39,8 +39,30 @@ export function dayOf(hour: string): string {
   return hour.slice(0, 8);
 }
 
+/** How long a period lasts. Days are 24 hours. */
+export type Per = "Day" | "Month" | "Year";
+
+/**
+ * The period that holds an instant, from `startMs` up to, not including, `endMs`. Period k starts at the **original**
+ * anchor + k steps, never at the start of the period before: 31 Jan → 28 Feb → 31 Mar, yearly 29 Feb → 28 Feb → … → 29 Feb.
+ */
+export function periodAt(
+  anchorMs: number,
+  per: Per,
+  instantMs: number,
+): { readonly startMs: number; readonly endMs: number } {
+  if (per === "Day") {
+    const startMs = anchorMs + Math.floor((instantMs - anchorMs) / DAY_MS) * DAY_MS;
+    return { startMs, endMs: startMs + DAY_MS };
+  }
+  const step = per === "Month" ? 1 : 12;
+  const guess = Math.floor(monthsBetween(anchorMs, instantMs) / step);
+  const k = addMonths(anchorMs, guess * step) <= instantMs ? guess : guess - 1;
+  return { startMs: addMonths(anchorMs, k * step), endMs: addMonths(anchorMs, (k + 1) * step) };
+}
+
 /** Calendar months added in UTC; a day that the month lacks becomes its last (31 Jan + 1 = 28 or 29 Feb). */
-export function addMonths(instantMs: number, months: number): number {
+function addMonths(instantMs: number, months: number): number {
   const from = new Date(instantMs);
   const target = from.getUTCFullYear() * 12 + from.getUTCMonth() + months;
   const year = Math.floor(target / 12);
@@ -51,7 +73,7 @@ export function addMonths(instantMs: number, months: number): number {
 }
 
 /** Whole calendar months from one instant's month to another's, days left aside. */
-export function monthsBetween(fromMs: number, toMs: number): number {
+function monthsBetween(fromMs: number, toMs: number): number {
   const from = new Date(fromMs);
   const to = new Date(toMs);
   return (to.getUTCFullYear() - from.getUTCFullYear()) * 12 + to.getUTCMonth() - from.getUTCMonth();

@@ -19,6 +19,12 @@ export const BASE_DIMENSIONS = [
 ] as const;
 export type BaseDimension = (typeof BASE_DIMENSIONS)[number];
 
+/**
+ * The base dimension of a plan's fees: one for each period that begins. The reporter alone counts it; no pod and no
+ * agent's spec may.
+ */
+export const BILLING_PERIOD = "billing_period";
+
 /** The family that money is read from, and the one that tells apart the lives of its counters. */
 export const USAGE_METRIC = "supercargo_usage_total";
 export const EPOCH_METRIC = "metering_epoch_info";

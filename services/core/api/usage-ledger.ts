@@ -5,17 +5,22 @@ import { cel, countSchema, dimensionSchema, hourSchema, mapList, objectMetaSchem
 export const LEDGER_BOUNDS = {
   agents: 1000,
   perAgent: 8000,
+  /** Per account: one of each plan that a catalogue may hold, and those that just ended. */
+  periods: 66,
   tombstones: 4000,
   accounts: 30,
   reservations: 30,
 } as const;
 
-/** namespace/name of an AgentDeployment: the owner of a share. */
+/** The owner of what no agent used: a plan's fees. */
+export const INSTALLATION = "-/-";
+
+/** The owner of a share: namespace/name of an AgentDeployment, or `-/-` for the installation. */
 export const agentKeySchema = z
   .string()
   .min(3)
   .max(127)
-  .regex(/^[a-z0-9][-a-z0-9]*\/[a-z0-9][-a-z0-9]*$/);
+  .regex(/^([a-z0-9][-a-z0-9]*\/[a-z0-9][-a-z0-9]*|-\/-)$/);
 
 /** The team of an AgentDeployment: its label supercargo.dev/team. */
 export const TEAM_LABEL = "supercargo.dev/team";
@@ -67,13 +72,25 @@ const reservationSchema = z.object({
 export type Reservation = z.output<typeof reservationSchema>;
 
 const periodSchema = z.object({
-  id: z.string().max(200).describe("Plan and start; another id means another period."),
+  id: z
+    .string()
+    .max(200)
+    .describe("Plan and start; another id means another period, whose quantities are whole again."),
   included: countSchema.describe("Base units that cost nothing extra."),
-  edge: hourSchema.describe("The last hour before the period."),
+  upTo: countSchema.optional().describe("Base units of the period above which another tier sells."),
+  fee: countSchema.optional().describe("Base units due because the period began, whatever was used."),
+  until: hourSchema.optional().describe("The last hour of the period; absent: it never ends."),
+  used: countSchema.describe("Base units of segments that are closed."),
+});
+export type Period = z.output<typeof periodSchema>;
+
+const segmentSchema = z.object({
+  period: z.string().max(200).describe("The id of its period. A plan that is left and bought again has several."),
+  edge: hourSchema.describe("The last hour before the segment."),
   opening: countSchema.describe("Counted at the edge: all of it when frozen, else the settled pods' part."),
   frozen: z.enum(["Yes", "No"]),
 });
-export type Period = z.output<typeof periodSchema>;
+export type Segment = z.output<typeof segmentSchema>;
 
 const accountSchema = z.object({
   dimension: dimensionSchema.describe("The Marketplace dimension."),
@@ -91,7 +108,12 @@ const accountSchema = z.object({
     .optional()
     .describe("Counted on, not posted, until plan or catalogue change."),
   dueClosed: countSchema.describe("Base units due from periods that are over."),
-  periods: z.array(periodSchema).max(6).meta(mapList("id")),
+  periods: z.array(periodSchema).max(LEDGER_BOUNDS.periods).meta(mapList("id")).describe("Periods that are not over."),
+  segments: z
+    .array(segmentSchema)
+    .max(8)
+    .meta(mapList("edge"))
+    .describe("Stretches of hours under one period, in order; each ends where the next opens."),
   acceptedBefore: countSchema.describe("Base units accepted before the days listed."),
   acceptedDays: z
     .array(z.object({ day: z.string().regex(/^[0-9]{8}$/), baseUnits: countSchema }))
