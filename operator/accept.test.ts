@@ -3,6 +3,20 @@ import { sampleInput } from "../test/fakes/desired-input.ts";
 import { secretProblems, unsupportedFields } from "./accept.ts";
 
 describe("unsupportedFields()", () => {
+  const declaring = (count: number): Readonly<Record<string, unknown>> => {
+    const names = Array.from({ length: count }, (_, index) => `pages_${index}`);
+    const functions = names.map((dimension, index) => {
+      // One dimension may stand in many functions.
+      const usage = [...new Set([dimension, "pages_0"])].map((name) => ({ dimension: name, maxPerCall: "10" }));
+      return { name: `read_${index}`, lane: "Automatic", usage };
+    });
+    return { tools: [{ name: "orders", mcp: { url: "http://orders:3000/mcp" }, functions }] };
+  };
+
+  it("takes as many declared dimensions as a pod can count", () => {
+    expect(unsupportedFields(sampleInput(declaring(16)).spec)).toEqual([]);
+  });
+
   it("accepts what this version enforces", () => {
     expect(unsupportedFields(sampleInput({ mode: "Constrained", budgets: { toolCalls: { max: 3 } } }).spec)).toEqual(
       [],
@@ -10,6 +24,7 @@ describe("unsupportedFields()", () => {
   });
 
   it.each([
+    [declaring(17), "spec.tools with 17 declared dimensions is not supported by this version: use at most 16"],
     [
       { guardrails: [{ name: "a", type: "LocalRules", phase: "Input" }] },
       "spec.guardrails is not supported by this version: remove it",

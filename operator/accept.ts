@@ -1,5 +1,6 @@
 import type { AgentDeploymentSpec } from "#core/api/agent-deployment.ts";
 import type { ConditionReason } from "#core/api/conditions.ts";
+import { DECLARED_DIMENSIONS_MAX } from "#core/tool-usage.ts";
 
 /** Why a spec, or what it refers to, cannot be served as it stands. The message says what to do. */
 export interface Problem {
@@ -13,6 +14,13 @@ export interface Problem {
 type Rule = (spec: AgentDeploymentSpec) => readonly string[];
 
 const RULES: readonly Rule[] = [
+  (spec) => {
+    const declared = new Set(spec.tools?.flatMap((tool) => tool.functions.flatMap(declaredDimensions)));
+    if (declared.size <= DECLARED_DIMENSIONS_MAX) return [];
+    return [
+      unsupported(`spec.tools with ${declared.size} declared dimensions`, `use at most ${DECLARED_DIMENSIONS_MAX}`),
+    ];
+  },
   (spec) => (spec.guardrails?.length ? [unsupported("spec.guardrails", "remove it")] : []),
   (spec) => (spec.limits?.length ? [unsupported("spec.limits", "use spec.budgets and the limits of functions")] : []),
   (spec) =>
@@ -43,6 +51,12 @@ const RULES: readonly Rule[] = [
   (spec) =>
     spec.approvals.callers === "Allowed" ? [unsupported("spec.approvals.callers Allowed", "use Forbidden")] : [],
 ];
+
+function declaredDimensions(entry: {
+  readonly usage?: readonly { readonly dimension: string }[] | undefined;
+}): string[] {
+  return (entry.usage ?? []).map(({ dimension }) => dimension);
+}
 
 /** Every field that this version does not support, each with what to do. */
 export function unsupportedFields(spec: AgentDeploymentSpec): Problem[] {

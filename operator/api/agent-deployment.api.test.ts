@@ -23,6 +23,11 @@ const none = { auth: { type: "None" } };
 const tool = (fields: Fields): Fields => ({ tools: [{ name: "orders", ...fields }] });
 const functions = [{ name: "get_order", lane: "Automatic" }];
 const mcp = { url: "https://orders.example.com/mcp" };
+const declares = (...usage: readonly object[]): Fields => tool({ mcp, functions: [{ name: "read", usage }] });
+const USAGE = "spec.tools[0].functions[0].usage";
+const OWN = "dimension must be a name of the agent's own, not one that Supercargo counts:";
+const COUNTED =
+  "input_tokens, cached_input_tokens, output_tokens, model_requests, agent_requests, workflow_completed, tool_action, pod_milliseconds, billing_period";
 
 /** With a value of the wrong form the API server says that it has not run the rules. */
 const UNCHECKED =
@@ -105,6 +110,56 @@ const cases: readonly (readonly [string, Fields, readonly string[]])[] = [
     "a tool without functions",
     tool({ mcp, functions: [] }),
     invalid("spec.tools[0].functions: Invalid value: 0: spec.tools[0].functions in body should have at least 1 items"),
+  ],
+  [
+    "a declared dimension that the platform counts",
+    declares({ dimension: "tool_action", maxPerCall: "10" }),
+    invalid(`${USAGE}[0].dimension: Invalid value: "tool_action": ${OWN} ${COUNTED}`),
+  ],
+  [
+    "a declared dimension that the reporter counts",
+    declares({ dimension: "billing_period", maxPerCall: "10" }),
+    invalid(`${USAGE}[0].dimension: Invalid value: "billing_period": ${OWN} ${COUNTED}`),
+  ],
+  [
+    "a dimension that is no name",
+    declares({ dimension: "Documents analyzed", maxPerCall: "10" }),
+    invalid(
+      `${USAGE}[0].dimension: Invalid value: "Documents analyzed": ${USAGE}[0].dimension in body should match '^[a-z][a-z0-9_]*$'`,
+    ),
+  ],
+  [
+    "a declared dimension without a bound",
+    declares({ dimension: "documents_analyzed" }),
+    invalidForm(`${USAGE}[0].maxPerCall: Required value`),
+  ],
+  [
+    "a bound of nothing",
+    declares({ dimension: "documents_analyzed", maxPerCall: "0" }),
+    invalid(
+      `${USAGE}[0].maxPerCall: Invalid value: "0": ${USAGE}[0].maxPerCall in body should match '^[1-9][0-9]{0,11}$'`,
+    ),
+  ],
+  [
+    "a bound of a fraction",
+    declares({ dimension: "documents_analyzed", maxPerCall: "1.5" }),
+    invalid(
+      `${USAGE}[0].maxPerCall: Invalid value: "1.5": ${USAGE}[0].maxPerCall in body should match '^[1-9][0-9]{0,11}$'`,
+    ),
+  ],
+  [
+    "a bound as a number",
+    declares({ dimension: "documents_analyzed", maxPerCall: 1000 }),
+    unreadable(
+      '.spec.tools[name="orders"].functions[name="read"].usage[dimension="documents_analyzed"].maxPerCall: expected string, got &value.valueUnstructured{Value:1000}',
+    ),
+  ],
+  [
+    "one dimension twice in a function",
+    declares({ dimension: "pages", maxPerCall: "1" }, { dimension: "pages", maxPerCall: "2" }),
+    unreadable(
+      '.spec.tools[name="orders"].functions[name="read"].usage: duplicate entries for key [dimension="pages"]',
+    ),
   ],
   [
     "instructions from two places",

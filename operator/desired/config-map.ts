@@ -76,6 +76,7 @@ function orchestratorConfig(input: DesiredInput): OrchestratorConfig {
         ...(entry.limits?.callsPerHour === undefined ? {} : { callsPerHour: entry.limits.callsPerHour }),
         overLimit: entry.overLimit,
         retry: entry.retry,
+        ...(entry.usage === undefined ? {} : { usage: entry.usage }),
       })),
     })),
     budgets: {

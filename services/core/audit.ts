@@ -1,3 +1,4 @@
+import type { ToolUsage, UsageRefusalCode } from "./tool-usage.ts";
 import type { Lane, PolicyDecision, PolicyRule, RefusalCode } from "./policy.ts";
 
 /** What became of a call: refused before it left, or how it ended. */
@@ -24,6 +25,11 @@ export interface AuditRecord {
   readonly rule: PolicyRule;
   readonly code: RefusalCode | "";
   readonly outcome: AuditOutcome;
+  /** What the call's result reported as used, where it reported something: what was counted of it, and what was refused why. */
+  readonly usage?: {
+    readonly counted: Readonly<Record<string, number>>;
+    readonly refused: readonly UsageRefusalCode[];
+  };
 }
 
 /** The circumstances of a call, without the decision. */
@@ -42,5 +48,16 @@ export function toAuditRecord(subject: AuditSubject, decision: PolicyDecision, o
     rule: decision.rule,
     code: refused ? decision.code : "",
     outcome: refused ? "Refused" : outcome,
+  };
+}
+
+/** The part of an audit line that tells of reported usage; nothing where nothing was reported. */
+export function auditUsage({ amounts, refusals }: ToolUsage): Pick<AuditRecord, "usage"> {
+  if (amounts.length === 0 && refusals.length === 0) return {};
+  return {
+    usage: {
+      counted: Object.fromEntries(amounts.map(({ dimension, amount }) => [dimension, amount])),
+      refused: refusals.map(({ code }) => code),
+    },
   };
 }

@@ -15,6 +15,7 @@ export const METRICS = {
   orchestratorRunsActive: "supercargo_orchestrator_active_runs",
   orchestratorToolCalls: "supercargo_orchestrator_tool_calls_total",
   orchestratorToolRefusals: "supercargo_orchestrator_tool_refusals_total",
+  orchestratorUsageRefusals: "supercargo_orchestrator_usage_refusals_total",
   /** meter sidecar */
   sidecarScrapes: "supercargo_sidecar_scrapes_total",
   sidecarCheckpoints: "supercargo_sidecar_checkpoints_total",

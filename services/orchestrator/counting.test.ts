@@ -94,6 +94,16 @@ describe("createFactCounter", () => {
     second.end();
   });
 
+  it("has room for an agent's own dimensions up to a bound, and always for those that it counts", () => {
+    const world = startProcess("a");
+    for (let index = 0; index < 28; index += 1) {
+      expect(world.counter.hasRoom(`pages_${index}`)).toBe(true);
+      world.counters.count({ [`pages_${index}`]: 1n });
+    }
+    expect([world.counter.hasRoom("pages_28"), world.counter.hasRoom("pages_27")]).toEqual([false, true]);
+    world.end();
+  });
+
   it("says that metering is unavailable when the file cannot be written, and catches up later", () => {
     const world = startProcess("a");
     complete(world);

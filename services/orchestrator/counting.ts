@@ -6,6 +6,12 @@ import type { Journal } from "./store/journal.ts";
 /** Base dimensions that the orchestrator counts. */
 export const COUNTED_DIMENSIONS = ["workflow_completed", "tool_action"] as const;
 
+/**
+ * Dimensions of one counter file. An agent's declared ones change with its spec while the pod lives, and what was counted
+ * once stays; with the sidecar's own they must fit into a PodUsage (32).
+ */
+const FILE_DIMENSIONS_MAX = 30;
+
 /** Joins the journal's facts and the counter file, which share one order (contracts.md, 3). */
 export interface FactCounter {
   /** The life of the counters: facts are written down as counted in it. */
@@ -18,6 +24,8 @@ export interface FactCounter {
    * the facts stay in the journal and are counted by the next call. Returns how many were counted.
    */
   count(): number;
+  /** Whether a dimension is counted already or can be added: the counter file holds a bounded number. */
+  hasRoom(dimension: string): boolean;
   /** Why nothing can be counted now. */
   problem(): string | undefined;
 }
@@ -47,6 +55,7 @@ export function createFactCounter(counters: Counters, journal: Journal, log: Log
         throw new Refusal("metering_unavailable", "Cannot answer as usage cannot be counted", { cause });
       }
     },
+    hasRoom: (dimension) => counters.dimensions.includes(dimension) || counters.dimensions.length < FILE_DIMENSIONS_MAX,
     problem: () => problem,
   };
 }

@@ -6,6 +6,7 @@ import {
   SdkHttpError,
   UnauthorizedError,
 } from "@modelcontextprotocol/client";
+import { TOOL_USAGE_META } from "#core/tool-usage.ts";
 import { wasNotSent } from "./not-sent.ts";
 import type { McpCallError } from "./responses/items.ts";
 
@@ -16,11 +17,11 @@ const ANSWER_MAX_BYTES = 4 * 1024 * 1024;
 
 /**
  * What became of a call. `NotExecuted`: it cannot have had an effect. `Unknown`: it may have, nobody can tell; only these
- * are repeated, with the same key, where the tool is safe to retry.
+ * are repeated, with the same key, where the tool is safe to retry. `usage`: what the result reports as used, unjudged.
  */
 export type ToolOutcome =
-  | { readonly kind: "Done"; readonly text: string }
-  | { readonly kind: "Failed"; readonly text: string; readonly error: McpCallError }
+  | { readonly kind: "Done"; readonly text: string; readonly usage?: unknown }
+  | { readonly kind: "Failed"; readonly text: string; readonly error: McpCallError; readonly usage?: unknown }
   | { readonly kind: "NotExecuted"; readonly text: string; readonly error: McpCallError; readonly sessionLost: boolean }
   | { readonly kind: "Unknown"; readonly text: string; readonly error: McpCallError };
 
@@ -29,8 +30,10 @@ export function toOutcome(result: CallToolResult): ToolOutcome {
   const blocks = result.content.map((block) => (block.type === "text" ? block.text : `[${block.type} omitted]`));
   const joined = blocks.join("\n");
   const text = cutText(joined === "" ? toJson(result.structuredContent) : joined);
-  if (result.isError !== true) return { kind: "Done", text };
-  return { kind: "Failed", text, error: toExecutionError(text) };
+  const reported = result._meta?.[TOOL_USAGE_META];
+  const usage = reported === undefined ? {} : { usage: reported };
+  if (result.isError !== true) return { kind: "Done", text, ...usage };
+  return { kind: "Failed", text, error: toExecutionError(text), ...usage };
 }
 
 /** The error of a tool that ran, or of one that was refused, in OpenAI's shape. */

@@ -140,10 +140,19 @@ describe("createToolServers", () => {
       }),
     );
     servers = createToolServers({ clock: { ...systemClock, monotonic: () => monotonic }, log });
-    expect(await servers.definitions(server)).toHaveLength(4);
+    expect(await servers.definitions(server)).toHaveLength(5);
     isDown = true;
     monotonic = 120_000;
-    expect(await servers.definitions(server)).toHaveLength(4);
+    expect(await servers.definitions(server)).toHaveLength(5);
+  });
+
+  it.each([
+    ["A-1003", "Done", { documents_analyzed: 3 }],
+    ["A-9999", "Failed", undefined],
+  ])("hands on what a result reports as used: %s", async (order_id, kind, usage) => {
+    const server = toServer(await listen(createOrdersListener({ book: createOrderBook() })));
+    const outcome = await connect().call(server, { ...request, tool: "check_papers", arguments: { order_id } });
+    expect([outcome.kind, "usage" in outcome ? outcome.usage : undefined]).toEqual([kind, usage]);
   });
 
   it("gives up on an answer that would fill the memory", async () => {

@@ -2,6 +2,7 @@ import { Counter, Gauge, type Registry } from "prom-client";
 import { METRICS } from "#core/metric-names.ts";
 import type { AuditOutcome } from "#core/audit.ts";
 import type { RefusalCode } from "#core/policy.ts";
+import type { UsageRefusalCode } from "#core/tool-usage.ts";
 import type { ResponseStatus } from "./responses/response.ts";
 
 /** What people and dashboards see; money is counted elsewhere. Labels from closed sets. */
@@ -9,6 +10,7 @@ export interface RunMetrics {
   runEnded(status: ResponseStatus): void;
   toolCallEnded(outcome: AuditOutcome): void;
   toolRefused(code: RefusalCode): void;
+  usageRefused(code: UsageRefusalCode): void;
 }
 
 export function createRunMetrics(registry: Registry, activeRuns: () => number): RunMetrics {
@@ -30,6 +32,12 @@ export function createRunMetrics(registry: Registry, activeRuns: () => number): 
     labelNames: ["code"],
     registers: [registry],
   });
+  const usageRefusals = new Counter({
+    name: METRICS.orchestratorUsageRefusals,
+    help: "Usage that a tool reported and that was not counted, or not in full, by reason.",
+    labelNames: ["code"],
+    registers: [registry],
+  });
   new Gauge({
     name: METRICS.orchestratorRunsActive,
     help: "Runs in progress in this pod.",
@@ -42,5 +50,6 @@ export function createRunMetrics(registry: Registry, activeRuns: () => number): 
     runEnded: (status) => runs.inc({ status }),
     toolCallEnded: (outcome) => calls.inc({ outcome: outcome.toLowerCase() }),
     toolRefused: (code) => refusals.inc({ code }),
+    usageRefused: (code) => usageRefusals.inc({ code }),
   };
 }

@@ -5,7 +5,7 @@ import { ModelError } from "./model-stream.ts";
 import type { ConversationItem } from "./responses/messages.ts";
 import { type IncompleteReason, toResponse } from "./responses/response.ts";
 import { writeFunctionCall } from "./responses/stream.ts";
-import type { CallRecord, RunEnd, Turn } from "./store/journal.ts";
+import type { CallRecord, FactSequence, RunEnd, RunRecord, Turn } from "./store/journal.ts";
 import { performCall } from "./tool-call.ts";
 import { openToolbox } from "./tools.ts";
 import { takeTurn } from "./turn.ts";
@@ -146,17 +146,26 @@ function endRun(
   const response = toResponse({ ...record, ...end, usage, output: run.output });
   if (outcome.status === "failed") stream.emit("error", { code: outcome.code, message: outcome.message, param: null });
   const event = stream.prepare(`response.${outcome.status}`, { response });
-  world.journal.endRun(record, end, event);
+  const fact = world.journal.endRun(record, end, event);
   world.metrics.runEnded(outcome.status);
   world.log.info({ run: record.id, status: outcome.status, code: end.error?.code }, "Ended run");
-  try {
-    world.counter.count();
-  } finally {
-    if (!record.request.store && record.idempotencyKey === null) world.journal.removeRun(record.id);
-  }
+  countEnd(record, fact, world);
   // No event type exists for cancelled: the stream ends, and GET tells.
   if (outcome.status !== "cancelled") stream.send(event);
   return response;
+}
+
+/** Counts the completion. Nobody can ask again for an answer that is not kept: if it cannot be given now, it is not counted later. */
+function countEnd(record: RunRecord, fact: FactSequence | undefined, { counter, journal }: RunWorld): void {
+  const isKept = record.request.store || record.idempotencyKey !== null;
+  try {
+    counter.count();
+  } catch (error) {
+    if (!isKept && fact !== undefined) journal.retract(fact);
+    throw error;
+  } finally {
+    if (!isKept) journal.removeRun(record.id);
+  }
 }
 
 function toEnd(outcome: Outcome, at: { nowMs: number; lifeMs: number; countIn: string }): RunEnd {

@@ -1,5 +1,6 @@
 import type { Control, OrchestratorConfig } from "#core/api/pod-config.ts";
-import { type AuditOutcome, type AuditSubject, toAuditRecord } from "#core/audit.ts";
+import { type AuditOutcome, type AuditSubject, auditUsage, toAuditRecord } from "#core/audit.ts";
+import { NO_TOOL_USAGE, readToolUsage, type ToolUsage } from "#core/tool-usage.ts";
 import { decideAction, type PolicyDecision } from "#core/policy.ts";
 import type { ActiveRun, RunWorld } from "./active-run.ts";
 import { digestOf } from "./canonical.ts";
@@ -46,9 +47,12 @@ export async function performCall(
   if (decision.effect === "Call" && tool && !mustNotRepeat(call, tool)) {
     if (call.state !== "started") start(run, call, world);
     report("Started");
-    const [item, state] = toItemOutcome(await callTool(run, call, { tool, value: args.value, world }));
-    end(item, state);
-    report(AUDIT_OUTCOMES[state]);
+    const outcome = await callTool(run, call, { tool, value: args.value, world });
+    const usage = judgeUsage(run, call, { outcome, tool, world });
+    const [item, state] = toItemOutcome(outcome);
+    end(item, state, usage);
+    report(AUDIT_OUTCOMES[state], usage);
+    world.counter.count();
     return "Continue";
   }
   if (decision.effect === "Refuse" && call.state !== "started") {
@@ -74,12 +78,10 @@ function mustNotRepeat(call: CallRecord, tool: AgentTool): boolean {
   return call.state === "started" && !tool.safeToRetry;
 }
 
+type EndItem = (outcome: ItemOutcome, state: CallEnd["state"], usage?: ToolUsage) => void;
+
 /** Shows the call in the stream; the returned function writes its end into the journal, then shows that. */
-function beginItem(
-  run: ActiveRun,
-  call: CallRecord,
-  world: RunWorld,
-): (outcome: ItemOutcome, state: CallEnd["state"]) => void {
+function beginItem(run: ActiveRun, call: CallRecord, world: RunWorld): EndItem {
   const place = { stream: run.stream, outputIndex: run.output.length };
   const item: McpCallItem = {
     id: call.itemId,
@@ -93,10 +95,11 @@ function beginItem(
     approval_request_id: null,
   };
   beginMcpCall(place, item);
-  return ({ text: result, ...outcome }, state) => {
+  return ({ text: result, ...outcome }, state, usage = NO_TOOL_USAGE) => {
     const done = { ...item, ...outcome };
     const event = endMcpCall(place, done);
-    world.journal.endCall(run.record, call, { state, result, event });
+    const at = { countIn: world.counter.countIn, atMs: world.clock.now() };
+    world.journal.endCall(run.record, call, { state, result, event, usage: { ...at, amounts: usage.amounts } });
     run.output.push(done);
     run.stream.send(event);
   };
@@ -136,12 +139,34 @@ function decideCall(
 
 /** Writes `started` and its key, and counts, before the first byte leaves. */
 function start(run: ActiveRun, call: CallRecord, world: RunWorld): void {
-  world.journal.startCall(run.record, call, {
+  const fact = world.journal.startCall(run.record, call, {
     key: idempotencyKey(run, call),
     startedAtMs: world.clock.now(),
     countIn: world.counter.countIn,
   });
-  world.counter.count();
+  try {
+    world.counter.count();
+  } catch (error) {
+    // The call never leaves: its fact must not be counted once the file can be written again.
+    world.journal.undoStart(run.record, call, fact);
+    throw error;
+  }
+}
+
+/** What of a result's report is counted. What is refused is said aloud, and the answer still reaches the model. */
+function judgeUsage(
+  run: ActiveRun,
+  call: CallRecord,
+  { outcome, tool, world }: { readonly outcome: ToolOutcome; readonly tool: AgentTool; readonly world: RunWorld },
+): ToolUsage {
+  const report = "usage" in outcome ? outcome.usage : undefined;
+  const usage = readToolUsage(report, { declared: tool.usage, hasRoom: world.counter.hasRoom });
+  for (const { code, message } of usage.refusals) {
+    world.metrics.usageRefused(code);
+    const place = { run: run.record.id, call: call.callId, tool: `${call.server}/${call.tool}` };
+    world.log.warn({ ...place, code, reason: message }, "Refused usage that a tool reported");
+  }
+  return usage;
 }
 
 /** The run's id first, since models do not promise unique call ids. */
@@ -198,8 +223,10 @@ interface AuditorOptions {
   readonly args: Readonly<Record<string, unknown>>;
 }
 
+type Report = (outcome: AuditOutcome, usage?: ToolUsage) => void;
+
 /** Writes the audit line of each step of a call, and counts it for dashboards. */
-function auditor(run: ActiveRun, call: CallRecord, options: AuditorOptions): (outcome: AuditOutcome) => void {
+function auditor(run: ActiveRun, call: CallRecord, options: AuditorOptions): Report {
   const { context, world, decision, args } = options;
   const { namespace, name } = context.config.agent;
   const subject: AuditSubject = {
@@ -212,8 +239,9 @@ function auditor(run: ActiveRun, call: CallRecord, options: AuditorOptions): (ou
     tool: call.server === "" ? call.name : `${call.server}/${call.tool}`,
     argumentsDigest: digestOf(args),
   };
-  return (outcome) => {
-    world.log.info(toAuditRecord(subject, decision, outcome), "Decided tool call");
+  return (outcome, usage = NO_TOOL_USAGE) => {
+    const record = { ...toAuditRecord(subject, decision, outcome), ...auditUsage(usage) };
+    world.log.info(record, "Decided tool call");
     if (decision.effect === "Refuse" && outcome === "Refused") world.metrics.toolRefused(decision.code);
     else if (outcome !== "Started") world.metrics.toolCallEnded(outcome);
   };

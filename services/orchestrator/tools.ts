@@ -2,6 +2,7 @@ import { Script } from "node:vm";
 import { CfWorkerJsonSchemaValidator } from "@modelcontextprotocol/client/validators/cf-worker";
 import type { OrchestratorConfig, OrchestratorTool } from "#core/api/pod-config.ts";
 import type { ToolRule } from "#core/policy.ts";
+import type { DeclaredUsage } from "#core/tool-usage.ts";
 import { digestOf } from "./canonical.ts";
 import type { ToolDefinition, ToolServers } from "./mcp.ts";
 import type { CreateRequest, FunctionTool } from "./responses/request.ts";
@@ -20,6 +21,8 @@ export interface AgentTool {
   readonly server: OrchestratorTool;
   readonly rule: ToolRule;
   readonly safeToRetry: boolean;
+  /** What its results may report as used. */
+  readonly usage: readonly DeclaredUsage[];
   readonly definition: "Pinned" | "Changed" | "Missing";
   readonly description: string;
   readonly inputSchema: ToolDefinition["inputSchema"] | undefined;
@@ -50,6 +53,7 @@ export async function openToolbox(
         server,
         rule: { ...item, server: server.name },
         safeToRetry: item.retry === "Safe",
+        usage: item.usage ?? [],
         definition: definition ? pinState(definition, { server, journal, generation: config.generation }) : "Missing",
         description: (definition?.description ?? "").slice(0, DESCRIPTION_MAX),
         inputSchema: definition?.inputSchema,

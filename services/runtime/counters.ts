@@ -25,6 +25,8 @@ export interface Counters {
    */
   count(usage: Readonly<Record<string, bigint>>, journalSequence?: number): void;
   total(dimension: string): bigint;
+  /** What the file counts now. */
+  readonly dimensions: readonly string[];
   /** Records what the service runs with; stored with the next write, at once if it changed. */
   echo(state: Pick<CounterRecord, "configDigest" | "controlDigest" | "mode" | "leases">): void;
   /** The metered series in Prometheus text: the file's own numbers, with the epoch. */
@@ -65,6 +67,9 @@ export function openCounters(options: CounterOptions): Counters {
         totals,
         journalSequence: Math.max(record.journalSequence, journalSequence ?? 0),
       });
+    },
+    get dimensions() {
+      return Object.keys(record.totals);
     },
     total: (dimension) => BigInt(record.totals[dimension] ?? "0"),
     echo(state) {

@@ -5,6 +5,11 @@ import { sampleInput } from "../fakes/desired-input.ts";
 
 /** A spec with everything that the schema knows and this version refuses. */
 const { spec } = sampleInput({
+  tools: Array.from({ length: 17 }, (_, index) => ({
+    name: `tool-${index}`,
+    mcp: { url: "http://tool:3000/mcp" },
+    functions: [{ name: "read", usage: [{ dimension: `pages_${index}`, maxPerCall: "1" }] }],
+  })),
   guardrails: [{ name: "a", type: "LocalRules", phase: "Input" }],
   limits: [{ name: "a", dimension: "tokens", window: "Day", hard: "1" }],
   budgets: {

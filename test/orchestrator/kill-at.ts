@@ -2,12 +2,14 @@
  * Loaded into the orchestrator's process before its entry: kills it with SIGKILL at the mark that KILL_AT names, without a
  * word of the product knowing. Marks: `before:open:1`, `before:turn:2`, `after:start:1`, … for transactions of the journal
  * (open, turn, start, end, finish; counted from 1), `before:count:1` and `after:count:1` for writes of the counter file.
+ * FAIL_AT lets the write at its mark fail instead, as on a full disk.
  */
 import fs from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
 import { DatabaseSync, StatementSync } from "node:sqlite";
 
 const wanted = process.env["KILL_AT"] ?? "";
+const failing = process.env["FAIL_AT"] ?? "";
 const counts = new Map<string, number>();
 let statements: string[] = [];
 
@@ -31,6 +33,7 @@ function around<T>(label: string | undefined, work: () => T): T {
 
 function killIf(mark: string): void {
   if (mark === wanted) process.kill(process.pid, "SIGKILL");
+  if (mark === failing) throw new Error("ENOSPC: no space left on device");
 }
 
 function methodOf(prototype: object, name: string): Function {
@@ -39,7 +42,7 @@ function methodOf(prototype: object, name: string): Function {
   return method;
 }
 
-if (wanted !== "") {
+if (wanted !== "" || failing !== "") {
   const run = methodOf(StatementSync.prototype, "run");
   Object.assign(StatementSync.prototype, {
     run(this: StatementSync, ...values: unknown[]): unknown {

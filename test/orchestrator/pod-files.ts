@@ -60,6 +60,7 @@ export function toConfig(places: {
         functions: [
           { name: "get_order", ...unlimited },
           { name: "list_orders", ...unlimited },
+          { name: "check_papers", ...unlimited, usage: [{ dimension: "documents_analyzed", maxPerCall: "20" }] },
           { name: "refund_order", lane: "Automatic", callsPerRun: 1, overLimit: "Never", retry: "Unsafe" },
           { name: "delete_customer", lane: "Never", overLimit: "Never", retry: "Unsafe" },
         ],

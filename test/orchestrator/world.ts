@@ -1,6 +1,7 @@
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import type { RequestListener } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
@@ -16,6 +17,8 @@ import { gatewayStandIn, type Hooks, listen, type ModelCall, type ToolCall, tool
 /** What a test may say about the world before it begins. */
 export interface WorldOptions {
   readonly legacyTools?: "stateless" | "reject";
+  /** Answers instead of the sample's tool server. */
+  readonly tools?: RequestListener;
   readonly config?: (config: OrchestratorConfig) => OrchestratorConfig;
   readonly environment?: Readonly<Record<string, string>>;
 }
@@ -62,9 +65,8 @@ export async function createWorld(options: WorldOptions = {}): Promise<AgentWorl
   const hooks: Hooks = { beforeModel: () => {}, beforeToolAnswer: () => {}, modelRefusal: undefined };
   writeFileSync(join(directory, "token"), "service-token\n");
   const gateway = await listen(gatewayStandIn({ modelUrl: emulator.url, modelCalls, hooks }));
-  const tools = await listen(
-    toolsServer(createOrdersListener({ book, legacy: options.legacyTools ?? "stateless" }), { toolCalls, hooks }),
-  );
+  const orders = createOrdersListener({ book, legacy: options.legacyTools ?? "stateless" });
+  const tools = await listen(toolsServer(options.tools ?? orders, { toolCalls, hooks }));
   const issuer = await createIssuer();
   const initial = toConfig({ gatewayUrl: gateway.url, toolsUrl: `${tools.url}/mcp`, keys: issuer.keys });
   const config = options.config?.(initial) ?? initial;

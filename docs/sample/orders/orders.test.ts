@@ -34,7 +34,13 @@ describe("orders server", () => {
     const client = await connect(url, mode);
     expect(client.getNegotiatedProtocolVersion()).toBe(version);
     const { tools } = await client.listTools();
-    expect(tools.map((tool) => tool.name)).toEqual(["get_order", "list_orders", "refund_order", "delete_customer"]);
+    expect(tools.map((tool) => tool.name)).toEqual([
+      "get_order",
+      "list_orders",
+      "check_papers",
+      "refund_order",
+      "delete_customer",
+    ]);
     const headers = { "Idempotency-Key": "run:1", "x-supercargo-acting-for": "alice" };
     const first = await client.callTool(refund, { headers });
     const again = await client.callTool(refund, { headers });
@@ -51,6 +57,18 @@ describe("orders server", () => {
         },
       ],
     });
+    await client.close();
+  });
+
+  it.each([
+    ["A-1003", 3],
+    ["A-1004", 1],
+  ])("reads the papers of %s and reports %i documents", async (order_id, documents_analyzed) => {
+    const client = await connect(await start("stateless"), "auto");
+    const result = await client.callTool({ name: "check_papers", arguments: { order_id } });
+    expect(result._meta).toMatchObject({ "supercargo.dev/usage": { documents_analyzed } });
+    const { papers, differing } = JSON.parse(result.content[0]?.type === "text" ? result.content[0].text : "");
+    expect([papers.length, differing]).toEqual([documents_analyzed, []]);
     await client.close();
   });
 

@@ -24,8 +24,16 @@ type RefundResult =
   | { readonly ok: true; readonly refund: Refund; readonly repeated: boolean }
   | { readonly ok: false; readonly problem: string };
 
+/** A paper of an order, as the scanner read it. */
+interface Paper {
+  readonly name: string;
+  readonly text: string;
+}
+
 export interface OrderBook {
   order(id: string): Order | undefined;
+  /** The papers that an order has by its status; none of an order that does not exist. */
+  papers(id: string): readonly Paper[];
   orders(filter: { readonly customer?: string | undefined; readonly status?: string | undefined }): readonly Order[];
   /** Files a refund once per idempotency key: a repeated request gets the first one's refund. */
   refund(request: Omit<Refund, "id">): RefundResult;
@@ -49,6 +57,7 @@ export function createOrderBook(): OrderBook {
   const refunds: Refund[] = [];
   return {
     order: (id) => orders.find((order) => order.id === id),
+    papers: (id) => orders.filter((order) => order.id === id).flatMap(papersOf),
     orders: (filter) =>
       orders.filter(
         (order) =>
@@ -74,6 +83,15 @@ export function createOrderBook(): OrderBook {
       return deleted;
     },
   };
+}
+
+/** Confirmed when ordered, a delivery note when shipped, a receipt when delivered. */
+const PAPERS = ["order confirmation", "delivery note", "receipt"] as const;
+const PAPERS_BY_STATUS = { processing: 1, shipped: 2, delivered: 3 } as const;
+
+function papersOf(order: Order): Paper[] {
+  const text = `${order.item}, ${order.totalCents} cents ${order.currency}, ordered on ${order.orderedOn}`;
+  return PAPERS.slice(0, PAPERS_BY_STATUS[order.status]).map((name) => ({ name, text: `${order.id}: ${text}` }));
 }
 
 function refundProblem(

@@ -34,6 +34,25 @@ export function createOrdersServer(book: OrderBook, context: McpRequestContext):
   );
 
   server.registerTool(
+    "check_papers",
+    {
+      description: "Read all papers of an order and compare them with it. Takes longer than looking the order up.",
+      inputSchema: z.object({ order_id: orderId }),
+    },
+    ({ order_id }) => {
+      const order = book.order(order_id);
+      if (!order) return problem(`There is no order ${order_id}`);
+      const papers = book.papers(order_id);
+      const differing = papers
+        .filter(({ text }) => !text.includes(`${order.totalCents} cents`))
+        .map(({ name }) => name);
+      const checked = answer({ order_id, papers: papers.map(({ name }) => name), differing });
+      // What the call has used, in the agent's own dimension: the AgentDeployment declares it, the plan sells it.
+      return { ...checked, _meta: { "supercargo.dev/usage": { documents_analyzed: papers.length } } };
+    },
+  );
+
+  server.registerTool(
     "refund_order",
     {
       description: "File a refund for an order. Moves money: call it once per refund.",

@@ -10,7 +10,11 @@ import {
   setList,
   timeSchema,
 } from "./meta.ts";
+import { BASE_DIMENSIONS } from "../usage.ts";
 import { workloadRules, workloadSchema } from "./workload.ts";
+
+/** Base dimensions that no agent may declare: the platform counts them, the last one the reporter alone. */
+const RESERVED = [...BASE_DIMENSIONS, "billing_period"];
 
 /** The longest name: a child adds a suffix of at most 23 characters and stays a DNS label. */
 export const AGENT_NAME_MAX = 40;
@@ -104,6 +108,24 @@ const modelSchema = z.object({
   deployments: z.array(modelDeploymentSchema).min(1).max(8).meta(mapList("name")),
 });
 
+/** What one function may report as used in its result's `_meta["supercargo.dev/usage"]`; sold by the catalogue like any other. */
+const declaredUsageSchema = z.object({
+  dimension: dimensionSchema
+    .meta(
+      cel({
+        rule: `!(self in [${RESERVED.map((name) => `'${name}'`).join(", ")}])`,
+        message: `dimension must be a name of the agent's own, not one that Supercargo counts: ${RESERVED.join(", ")}`,
+        reason: "FieldValueInvalid",
+      }),
+    )
+    .describe("The base dimension to count."),
+  maxPerCall: z
+    .string()
+    .max(12)
+    .regex(/^[1-9][0-9]{0,11}$/)
+    .describe("Base units of one call; a higher report counts as this and is logged."),
+});
+
 const toolFunctionSchema = z.object({
   name: z
     .string()
@@ -124,6 +146,12 @@ const toolFunctionSchema = z.object({
     .describe(
       "Safe: a call whose outcome a crash hid is repeated with its idempotency key. Unsafe: it becomes unknown.",
     ),
+  usage: z
+    .array(declaredUsageSchema)
+    .max(8)
+    .meta(mapList("dimension"))
+    .optional()
+    .describe('Usage that a result may report in `_meta["supercargo.dev/usage"]`.'),
 });
 
 const toolSchema = z.object({

@@ -68,6 +68,8 @@ const orchestratorToolSchema = z.object({
       callsPerHour: z.int().optional(),
       overLimit: z.enum(["Approval", "Never"]),
       retry: z.enum(["Unsafe", "Safe"]),
+      /** What a result of this function may report as used. */
+      usage: z.array(z.object({ dimension: z.string(), maxPerCall: z.string() })).exactOptional(),
     }),
   ),
 });

@@ -2,9 +2,11 @@ import { addUsage } from "../responses/items.ts";
 import type { Database } from "./database.ts";
 import type { CallRecord, Journal } from "./journal.ts";
 import { toCall, toTurn, toUsage } from "./rows.ts";
-import { fence, insertEvents, insertFact } from "./writes.ts";
+import { deleteFact, fence, insertEvents, insertFact, NO_TOOL } from "./writes.ts";
 
-type CallMethods = Pick<Journal, "turns" | "appendTurn" | "startCall" | "endCall">;
+type CallMethods = Pick<Journal, "turns" | "appendTurn" | "startCall" | "undoStart" | "endCall">;
+
+const CALL = "run_id = ? AND turn = ? AND position = ?";
 
 /** Turns of the model and the calls that it planned. */
 export function callMethods(db: Database): CallMethods {
@@ -35,38 +37,41 @@ export function callMethods(db: Database): CallMethods {
     startCall: (ref, call, start) =>
       db.transaction(() => {
         fence(db, ref);
+        const where = [ref.id, call.turn, call.position];
+        const { key, startedAtMs } = start;
         db.run(
-          `UPDATE call SET state = 'started', key = ?, started_at_ms = ? WHERE run_id = ? AND turn = ? AND position = ?`,
-          start.key,
-          start.startedAtMs,
-          ref.id,
-          call.turn,
-          call.position,
+          `UPDATE call SET state = 'started', key = ?, started_at_ms = ? WHERE ${CALL}`,
+          key,
+          startedAtMs,
+          ...where,
         );
-        const { server, tool } = toCall(
-          db.get("SELECT * FROM call WHERE run_id = ? AND turn = ? AND position = ?", ref.id, call.turn, call.position),
-        );
-        insertFact(db, {
+        const { server, tool } = toCall(db.get(`SELECT * FROM call WHERE ${CALL}`, ...where));
+        return insertFact(db, {
           runId: ref.id,
           countIn: start.countIn,
           dimension: "tool_action",
+          amount: 1,
           server,
           tool,
-          atMs: start.startedAtMs,
+          atMs: startedAtMs,
         });
+      }),
+    undoStart: (ref, call, fact) =>
+      db.transaction(() => {
+        fence(db, ref);
+        const where = [ref.id, call.turn, call.position];
+        db.run(`UPDATE call SET state = 'planned', key = NULL, started_at_ms = NULL WHERE ${CALL}`, ...where);
+        deleteFact(db, fact);
       }),
     endCall: (ref, call, end) =>
       db.transaction(() => {
         fence(db, ref);
-        db.run(
-          "UPDATE call SET state = ?, result = ? WHERE run_id = ? AND turn = ? AND position = ?",
-          end.state,
-          end.result,
-          ref.id,
-          call.turn,
-          call.position,
-        );
+        const where = [ref.id, call.turn, call.position];
+        db.run(`UPDATE call SET state = ?, result = ? WHERE ${CALL}`, end.state, end.result, ...where);
         insertEvents(db, ref.id, [end.event]);
+        if (end.usage === undefined) return;
+        const { amounts, ...place } = end.usage;
+        for (const amount of amounts) insertFact(db, { ...NO_TOOL, ...place, ...amount, runId: ref.id });
       }),
   };
 }

@@ -1,13 +1,14 @@
 import type { Database } from "./database.ts";
 import type { Journal } from "./journal.ts";
 import { toCount, toFact, toPin } from "./rows.ts";
+import { deleteFact } from "./writes.ts";
 
 /** Facts are kept this long for hourly limits. */
 const FACT_LIFE_MS = 2 * 3600 * 1000;
 
 type FactMethods = Pick<
   Journal,
-  "callsStarted" | "callsInRun" | "callsSince" | "pin" | "factsAfter" | "reserveSequence" | "prune"
+  "callsStarted" | "callsInRun" | "callsSince" | "pin" | "factsAfter" | "reserveSequence" | "retract" | "prune"
 >;
 
 /** What is counted: limits of tools, usage, and pinned definitions. */
@@ -54,6 +55,7 @@ export function factMethods(db: Database): FactMethods {
         db.run("DELETE FROM sqlite_sequence WHERE name = 'fact'");
         db.run("INSERT INTO sqlite_sequence (name, seq) VALUES ('fact', ?)", sequence);
       }),
+    retract: (fact) => deleteFact(db, fact),
     prune: (nowMs, counted) =>
       db.transaction(() => {
         db.run(

@@ -68,9 +68,12 @@ export interface Turn extends TurnRecord {
   readonly calls: readonly CallRecord[];
 }
 
+/** The number of a fact. */
+export type FactSequence = number;
+
 /** A countable fact: its sequence is stored beside the counter. */
 export interface Fact {
-  readonly sequence: number;
+  readonly sequence: FactSequence;
   readonly dimension: string;
   readonly amount: number;
 }
@@ -116,6 +119,12 @@ export interface CallEnd {
   readonly state: "done" | "failed" | "unknown";
   readonly result: string;
   readonly event: StreamEvent;
+  /** What the call has used, counted with its end: once, since a call ends once. */
+  readonly usage?: {
+    readonly countIn: string;
+    readonly atMs: number;
+    readonly amounts: readonly { readonly dimension: string; readonly amount: number }[];
+  };
 }
 
 /**
@@ -136,9 +145,15 @@ export interface Journal {
   nextSequence(id: string): number;
   appendTurn(run: RunRef, turn: Turn, events: readonly StreamEvent[]): void;
   appendEvents(run: RunRef, events: readonly StreamEvent[]): void;
-  startCall(run: RunRef, call: CallRef, start: CallStart): void;
+  /** Returns the fact that was written with it. */
+  startCall(run: RunRef, call: CallRef, start: CallStart): FactSequence;
+  /** Takes a start back, with its fact, of a call that never left. The fact must not have been counted. */
+  undoStart(run: RunRef, call: CallRef, fact: FactSequence): void;
   endCall(run: RunRef, call: CallRef, end: CallEnd): void;
-  endRun(run: RunRef, end: RunEnd, event: StreamEvent): void;
+  /** Returns the fact that was written with it, if any. */
+  endRun(run: RunRef, end: RunEnd, event: StreamEvent): FactSequence | undefined;
+  /** Takes back a fact that has not been counted. */
+  retract(fact: FactSequence): void;
   /** Removes an ended run with all it wrote; facts stay. */
   removeRun(id: string): void;
   /** Calls of the agent's own tools that the run has started. */

@@ -2,7 +2,7 @@ import { NO_USAGE } from "../responses/items.ts";
 import type { Database } from "./database.ts";
 import type { Journal, NewRun, RunRecord } from "./journal.ts";
 import { toCount, toItem, toRun } from "./rows.ts";
-import { fence, insertEvents, insertFact } from "./writes.ts";
+import { fence, insertEvents, insertFact, NO_TOOL } from "./writes.ts";
 
 type RunMethods = Pick<
   Journal,
@@ -67,20 +67,19 @@ export function runMethods(db: Database): RunMethods {
           ref.id,
         );
         insertEvents(db, ref.id, [event]);
-        if (end.countIn === null) return;
-        insertFact(db, {
+        if (end.countIn === null) return undefined;
+        return insertFact(db, {
           ...NO_TOOL,
           runId: ref.id,
           countIn: end.countIn,
           dimension: "workflow_completed",
+          amount: 1,
           atMs: end.completedAtMs,
         });
       }),
     removeRun: (id) => void db.run("DELETE FROM run WHERE id = ? AND status <> 'in_progress'", id),
   };
 }
-
-const NO_TOOL = { server: "", tool: "" } as const;
 
 function insertRun(db: Database, record: NewRun): void {
   db.run(

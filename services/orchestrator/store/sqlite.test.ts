@@ -129,6 +129,36 @@ describe("openSqliteJournal", () => {
     expect(journal.callsSince(1500, { server: "orders", tool: "refund_order" })).toBe(0);
   });
 
+  it("counts with the end of a call what it used, and no limit takes that for a call", () => {
+    const record = begin();
+    const amounts = [{ dimension: "documents_analyzed", amount: 3 }];
+    const used = { countIn: "e1", atMs: 1600, amounts };
+    journal.endCall(record, call, { state: "done", result: "", event: event(2), usage: used });
+    expect(journal.factsAfter("e1", 1)).toEqual([{ sequence: 2, dimension: "documents_analyzed", amount: 3 }]);
+    expect(journal.callsSince(1000, { server: "orders", tool: "refund_order" })).toBe(1);
+  });
+
+  it("counts nothing of a call whose end is refused", () => {
+    const old = begin();
+    journal.claim(run.id, "two");
+    const used = { countIn: "e1", atMs: 1600, amounts: [{ dimension: "documents_analyzed", amount: 3 }] };
+    const result = { state: "done", result: "", event: event(2), usage: used } as const;
+    expect(() => journal.endCall(old, call, result)).toThrow(FencedError);
+    expect(journal.factsAfter("e1", 1)).toEqual([]);
+  });
+
+  it("takes a start back with its fact, and never gives the number again", () => {
+    const record = journal.openRun(run, event(0));
+    journal.appendTurn(record, turn, [event(1)]);
+    const fact = journal.startCall(record, call, start);
+    journal.undoStart(record, call, fact);
+    expect(journal.factsAfter("e1", 0)).toEqual([]);
+    expect(journal.callsStarted(run.id)).toBe(0);
+    expect(journal.callsSince(0, { server: "orders", tool: "refund_order" })).toBe(0);
+    expect(journal.turns(run.id)[0]?.calls[0]).toMatchObject({ state: "planned" });
+    expect(journal.startCall(record, call, start)).toBe(fact + 1);
+  });
+
   it("never numbers a fact below what the counters hold", () => {
     journal.reserveSequence(500);
     journal.reserveSequence(20);
