@@ -212,7 +212,7 @@ function openAccount(
   if (!input.genesis) return account;
   const identity = { dimension: dimension.id, divisor: BigInt(dimension.divisor) };
   const period = periodOf(input.plan, identity, { hour: input.hour, anchorMs: Date.parse(ledger.anchor) });
-  return openPeriod(account, period, { ledger, pods: [], edge: shiftHour(input.hour, -1), opening: 0n });
+  return openPeriod(account, period, { edge: shiftHour(input.hour, -1), opening: 0n });
 }
 
 /** A parked dimension gets its chance again when plan or catalogue are others than those it was parked under. */

@@ -61,35 +61,44 @@ export function periodOf(
  * fold, not by noticing an event. Freezes openings that no late report can reach any more, and closes what lies before.
  */
 export function rollPeriods(account: Account, period: PeriodTerms, at: AtHour): Account {
-  const isOpen = account.segments.at(-1)?.period === period.id;
+  const edge = shiftHour(at.hour, -1);
+  const newest = account.segments.at(-1);
+  const isOpen = newest !== undefined && (newest.period === period.id || newest.edge >= edge);
   const opening = settledTotal(at.ledger, account.from);
-  const segment = { edge: shiftHour(at.hour, -1), opening, frozen: isFee(account) ? "Yes" : "No" } as const;
-  const opened = isOpen ? account : addSegment(account, period, segment);
+  const opened = isOpen
+    ? account
+    : addSegment(account, period, { edge, opening, frozen: isFee(account) ? "Yes" : "No" });
   const isRipe = (entry: Segment): boolean => shiftHour(entry.edge, PERIOD_OPEN_HOURS) <= at.hour;
   return closeFrozen(freezeOpenings(opened, isRipe, at), at.hour);
 }
 
 /**
- * Opens a period at what was counted when its plan was first seen (the sum of the marks), once the hour `edge` of that
- * moment is closed under the plan before. What was counted earlier and is reported later belongs to the new plan.
+ * A plan change, first half, in the write that takes the marks: opens the periods of the old plan up to `hour`, the hour
+ * in which the new plan was first seen, and freezes every opening at what is known now. A late report would otherwise
+ * move usage into a period before the mark and be charged under the new plan as well.
+ */
+export function markPeriods(account: Account, plan: Plan | undefined, at: AtHour): Account {
+  const identity = { dimension: account.dimension, divisor: BigInt(account.divisor) };
+  const anchorMs = Date.parse(at.ledger.anchor);
+  let marked = account;
+  for (let hour = shiftHour(at.ledger.lastClosedHour, 1); hour <= at.hour; hour = shiftHour(hour, 1))
+    marked = rollPeriods(marked, periodOf(plan, identity, { hour, anchorMs }), { ...at, hour });
+  return freezeOpenings(marked, () => true, at);
+}
+
+/**
+ * A plan change, second half, once the hour of the marks is closed under the old plan: opens the new plan's period after
+ * that hour (`edge`) at the sum of the marks. What was counted before and is reported later belongs to the new plan. Also
+ * opens an account at an absolute count.
  */
 export function openPeriod(
   account: Account,
   period: PeriodTerms,
-  at: { readonly ledger: Ledger; readonly pods: readonly PodView[]; readonly edge: string; readonly opening: bigint },
+  at: { readonly edge: string; readonly opening: bigint },
 ): Account {
-  const before = freezePeriods(account, at);
-  const opening = maxOf(at.opening, BigInt(before.segments.at(-1)?.opening ?? "0"));
-  const opened = addSegment(before, period, { edge: at.edge, opening, frozen: "Yes" });
+  const floor = BigInt(account.segments.at(-1)?.opening ?? "0");
+  const opened = addSegment(account, period, { ...at, opening: maxOf(at.opening, floor), frozen: "Yes" });
   return closeFrozen(opened, shiftHour(at.edge, 1));
-}
-
-/**
- * Freezes every opening at what is known now. Belongs into the write that takes the marks of a plan change: a late report
- * would otherwise move usage into a period before and be charged under the new plan as well.
- */
-export function freezePeriods(account: Account, at: Pick<AtHour, "ledger" | "pods">): Account {
-  return freezeOpenings(account, () => true, at);
 }
 
 /**
