@@ -1,5 +1,5 @@
 import type { Ledger } from "./api/usage-ledger.ts";
-import type { PodUsage } from "./api/pod-usage.ts";
+import type { PodUsage, PodUsageSpec } from "./api/pod-usage.ts";
 import type { Totals } from "./usage.ts";
 
 /** What the folds need of one PodUsage. Built by toPodView; the fold never sees the Kubernetes object. */
@@ -29,6 +29,11 @@ export function toPodView(object: PodUsage): PodView {
     totals: toTotals(status?.totals ?? []),
     boundaries: boundaries.sort((a, b) => (a.hour < b.hour ? -1 : 1)),
   };
+}
+
+/** K that is in force for a pod: the reporter's, which grows with the number of pods, else the one it was made with. */
+export function checkpointSecondsOf(spec: Pick<PodUsageSpec, "checkpointSeconds" | "grants">): number {
+  return spec.grants?.checkpointSeconds ?? spec.checkpointSeconds;
 }
 
 /**

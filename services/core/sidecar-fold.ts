@@ -8,6 +8,8 @@ const DIMENSIONS_MAX = 32;
 /** Hours of an API outage that the ring carries. */
 const BOUNDARIES_MAX = 26;
 const PAST_EPOCHS_MAX = 16;
+/** 18 digits. */
+const COUNT_MAX = 999_999_999_999_999_999n;
 const POD_MILLISECONDS = "pod_milliseconds";
 
 /** What the sidecar remembers: also the record of its log. Counts are decimal strings, as in PodUsage. */
@@ -67,7 +69,19 @@ export function applyReading(state: SidecarState, reading: Reading): FoldResult 
     return { ok: false, problem: `there must be at most ${DIMENSIONS_MAX} dimensions` };
   if (reading.counters.has(POD_MILLISECONDS))
     return { ok: false, problem: `${POD_MILLISECONDS} is counted by the sidecar alone` };
+  const unfit = [...reading.counters].find(([dimension, value]) => !isFit(dimension, value, state));
+  if (unfit)
+    return {
+      ok: false,
+      problem: `PodUsage cannot hold ${unfit[1]} of ${unfit[0].slice(0, 80)}: names must be a-z, 0-9 and _, totals have at most 18 digits`,
+    };
   return reading.epoch === state.epoch ? foldSameEpoch(state, reading) : foldNewEpoch(state, reading);
+}
+
+/** What the API server would refuse would stop every later checkpoint as well. The bound holds for any epoch's value. */
+function isFit(dimension: string, value: bigint, state: SidecarState): boolean {
+  const total = BigInt(state.totals[dimension] ?? "0");
+  return dimensionSchema.safeParse(dimension).success && value >= 0n && total + value <= COUNT_MAX;
 }
 
 function foldSameEpoch(state: SidecarState, reading: Reading): FoldResult {

@@ -1,4 +1,15 @@
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  appendFileSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -70,6 +81,24 @@ describe("openJournal()", () => {
     write("one");
     writeFileSync(`${file}.tmp`, "half");
     expect(text(openJournal({ file }).newest)).toBe("one");
+  });
+
+  it("goes on after a rewrite that failed, and never writes to the number of a closed file", () => {
+    const journal = openJournal({ file, bytesMax: 20 });
+    journal.append(bytes("one"));
+    mkdirSync(`${file}.tmp`);
+    expect(() => journal.append(bytes("another"))).toThrow(/EISDIR/);
+    const innocent = openSync(join(folder, "innocent"), "w");
+    expect(() => journal.append(bytes("another"))).toThrow(/EISDIR/);
+    expect(readFileSync(join(folder, "innocent"))).toHaveLength(0);
+    closeSync(innocent);
+    expect(text(openJournal({ file }).newest)).toBe("one");
+    rmSync(`${file}.tmp`, { recursive: true });
+    journal.append(bytes("a third"));
+    journal.close();
+    journal.close();
+    const again = openJournal({ file });
+    expect([text(again.newest), again.condition]).toEqual(["a third", "Whole"]);
   });
 
   it.each([0, 1024 * 1024 + 1])("refuses a record of %i bytes", (size) => {

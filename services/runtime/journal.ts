@@ -41,21 +41,29 @@ export function openJournal(options: JournalOptions): Journal {
   const read = existsSync(options.file) ? readRecords(readFileSync(options.file)) : undefined;
   const newest = read?.condition === "Damaged" ? undefined : read?.newest;
   const bytesMax = options.bytesMax ?? 65_536;
-  let handle = read?.condition === "Whole" ? openSync(options.file, "a") : rewrite(options.file, newest);
+  let handle: number | undefined =
+    read?.condition === "Whole" ? openSync(options.file, "a") : rewrite(options.file, newest);
   return {
     newest,
     condition: read?.condition ?? "New",
     append(payload) {
       const record = encodeRecord(payload);
-      const size = fstatSync(handle).size;
-      if (size + record.length > bytesMax && size > 0) {
-        closeSync(handle);
-        handle = rewrite(options.file, payload);
+      const size = handle === undefined ? bytesMax : fstatSync(handle).size;
+      if (handle !== undefined && (size === 0 || size + record.length <= bytesMax)) {
+        appendRecord(handle, { record, size });
         return;
       }
-      appendRecord(handle, { record, size });
+      // A rewrite that fails half-way leaves no handle: the old number may soon be another file, and the old file without a
+      // name. The next append rewrites again.
+      const old = handle;
+      handle = undefined;
+      if (old !== undefined) closeSync(old);
+      handle = rewrite(options.file, payload);
     },
-    close: () => closeSync(handle),
+    close() {
+      if (handle !== undefined) closeSync(handle);
+      handle = undefined;
+    },
   };
 }
 
@@ -88,13 +96,19 @@ export function readRecords(bytes: Uint8Array): ReadRecords {
 /** A failed append is cut off again, or its half would make the next record unreadable. */
 function appendRecord(handle: number, what: { readonly record: Uint8Array; readonly size: number }): void {
   try {
-    const written = writeSync(handle, what.record);
-    if (written !== what.record.length) throw new Error(`Cannot append to the log: ${written} bytes were written`);
+    writeWhole(handle, what.record);
     fdatasyncSync(handle);
   } catch (error) {
     ftruncateSync(handle, what.size);
     throw error;
   }
+}
+
+/** A full disk takes a part and says nothing. */
+function writeWhole(handle: number, record: Uint8Array): void {
+  const written = writeSync(handle, record);
+  if (written !== record.length)
+    throw new Error(`Cannot append to the log as ${record.length} bytes must be written: current size is ${written}`);
 }
 
 function encodeRecord(payload: Uint8Array): Uint8Array {
@@ -115,7 +129,7 @@ function rewrite(file: string, payload: Uint8Array | undefined): number {
   const temporary = `${file}.tmp`;
   const handle = openSync(temporary, "w");
   try {
-    if (payload) writeSync(handle, encodeRecord(payload));
+    if (payload) writeWhole(handle, encodeRecord(payload));
     fsyncSync(handle);
   } finally {
     closeSync(handle);

@@ -41,6 +41,12 @@ export const grantsSchema = z.object({
   term: z.int32().min(0),
   entitlement: entitlementSchema,
   clockOffsetSeconds: z.int32().min(0).default(0),
+  checkpointSeconds: z
+    .int32()
+    .min(5)
+    .max(3600)
+    .optional()
+    .describe("K in force instead of spec.checkpointSeconds: grows with the number of pods."),
   leases: z.array(leaseSchema).max(DIMENSIONS_MAX).meta(mapList("dimension")).optional(),
 });
 

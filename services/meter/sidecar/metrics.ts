@@ -2,6 +2,7 @@ import { METRICS } from "#core/metric-names.ts";
 
 /** Numbers about the sidecar for people; written by hand, as a metrics library would double this process's memory. */
 export interface SidecarMetrics {
+  /** refused: no answer; rejected: an answer that cannot be read or believed as a whole. */
   scraped(result: "ok" | "refused" | "rejected"): void;
   published(result: "ok" | "failed"): void;
   quarantined(count: number): void;

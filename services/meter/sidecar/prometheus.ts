@@ -6,9 +6,12 @@ import { Agent, request } from "#runtime/node-http.ts";
 const TIMEOUT_MS = 3_000;
 const BODY_CHARS_MAX = 8 * 1024 * 1024;
 
-/** Scrapes the service of its own pod. Never rejects: a failed scrape is a refused one. */
+/** A scrape that gave no counters: a service that is not there (it starts or ends), or text that nobody may bill from. */
+export type FailedScrape = { readonly ok: false; readonly kind: "Unreachable" | "Malformed"; readonly problem: string };
+
+/** Scrapes the service of its own pod. Never rejects. */
 export interface Scraper {
-  scrape(): Promise<MeteredScrape>;
+  scrape(): Promise<Extract<MeteredScrape, { ok: true }> | FailedScrape>;
   close(): void;
 }
 
@@ -19,9 +22,10 @@ export function createScraper(url: string, clock: Clock): Scraper {
   return {
     async scrape() {
       try {
-        return await readScrape(url, { agent, clock, memory });
+        const scrape = await readScrape(url, { agent, clock, memory });
+        return scrape.ok ? scrape : { ...scrape, kind: "Malformed" };
       } catch (error) {
-        return { ok: false, problem: error instanceof Error ? error.message : String(error) };
+        return { ok: false, kind: "Unreachable", problem: error instanceof Error ? error.message : String(error) };
       }
     },
     close: () => agent.destroy(),

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { podUsageSchema, type PodUsageStatus } from "#core/api/pod-usage.ts";
-import { isPublishDue, publishPlan, rememberPublished } from "./publish-plan.ts";
+import { isPublishDue, phaseOf, publishPlan, rememberFailure, rememberPublished } from "./publish-plan.ts";
 
 const status = (part: Partial<PodUsageStatus> = {}): PodUsageStatus => ({
   sequence: "1",
@@ -52,11 +52,28 @@ describe("isPublishDue()", () => {
     expect(due(next, atMs)).toBe(expected);
   });
 
-  it("spreads a natural boundary over at most 30 s, changed or not, and publishes a jumped one at once", () => {
-    expect(due(boundary, 1, { seenMs: 1 })).toBe(false);
-    expect(due(boundary, 30_001, { seenMs: 1 })).toBe(true);
+  it("spreads a natural boundary over K, changed or not, and publishes a jumped one at once", () => {
+    const spreadMs = phaseOf("u") * 60_000;
+    expect(due(boundary, spreadMs, { seenMs: 1 })).toBe(false);
+    expect(due(boundary, spreadMs + 1, { seenMs: 1 })).toBe(true);
     expect(due(boundary, 1, { urgent: true })).toBe(true);
     expect(due(more, 1, { urgent: true })).toBe(false);
+  });
+
+  it("waits after failures, twice as long each time up to K, and as long as the server asked for", () => {
+    const plan = publishPlan("u");
+    const waits = [undefined, undefined, undefined, undefined, undefined, 59_999, 600_000].map((retryAfterMs) => {
+      rememberFailure(plan, { monotonicMs: 0, checkpointMs: 60_000, retryAfterMs });
+      return plan.notBeforeMs;
+    });
+    const jitter = 0.75 + phaseOf("u") / 4;
+    expect(waits).toEqual(
+      [5, 10, 20, 40, 60, 60, 60].map((s, n) => (n < 5 ? s * 1000 * jitter : n === 5 ? 59_999 : s * 1000)),
+    );
+    expect(isPublishDue(plan, { usage, status: more, monotonicMs: 59_999 })).toBe(false);
+    expect(isPublishDue(plan, { usage, status: more, monotonicMs: 60_000 })).toBe(true);
+    rememberPublished(plan, { status: status(), monotonicMs: 60_000 });
+    expect(plan).toMatchObject({ failures: 0, notBeforeMs: 0 });
   });
 
   it("gives different pods different moments", () => {

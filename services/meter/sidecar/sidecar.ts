@@ -1,4 +1,5 @@
 import type { PodUsage, PodUsageSpec, PodUsageStatus } from "#core/api/pod-usage.ts";
+import { checkpointSecondsOf } from "#core/counted.ts";
 import type { CounterRecord } from "#core/counter-record.ts";
 import {
   applyReading,
@@ -16,11 +17,12 @@ import type { Clock } from "#runtime/clock.ts";
 import type { ServerTime } from "#runtime/server-time.ts";
 import type { ControlFile } from "./control-file.ts";
 import { countersOf, readCounterFile } from "./counter-file.ts";
+import { toEcho } from "./echo.ts";
 import type { SidecarLog } from "./log.ts";
 import type { SidecarMetrics } from "./metrics.ts";
 import type { OwnPodUsage, OwnPodUsageOptions } from "./pod-usage.ts";
 import type { Scraper } from "./prometheus.ts";
-import { isPublishDue, publishPlan, type PublishPlan, rememberPublished } from "./publish-plan.ts";
+import { isPublishDue, publishPlan, type PublishPlan, rememberFailure, rememberPublished } from "./publish-plan.ts";
 import type { StateLog } from "./state-log.ts";
 
 export interface SidecarOptions {
@@ -35,7 +37,7 @@ export interface SidecarOptions {
   readonly metrics: SidecarMetrics;
   readonly log: SidecarLog;
   /** Makes the door to the own PodUsage; it calls back into the sidecar. */
-  readonly follow: (hooks: Pick<OwnPodUsageOptions, "onDate" | "onChange">) => OwnPodUsage;
+  readonly follow: (hooks: Pick<OwnPodUsageOptions, "onDate" | "onChange" | "wasPresent">) => OwnPodUsage;
 }
 
 export interface Sidecar {
@@ -65,11 +67,15 @@ interface Work {
   restored: boolean;
   turnedMs: number;
   wake: AbortController;
+  /** Why scrapes are rejected now. */
+  rejected: string | undefined;
 }
 
 /** One pod's meter: scrape → fold → log → publish, and the pod's orders into control.json. */
 export function createSidecar(options: SidecarOptions): Sidecar {
   const usage = options.follow({
+    // Only what stood in a PodUsage, or was about to, has a sequence.
+    wasPresent: (options.stateLog.restored ?? EMPTY_STATE).sequence !== "0",
     onDate: (dateMs) => options.time.observe(dateMs),
     onChange: () => takeOrders(work),
   });
@@ -83,6 +89,7 @@ export function createSidecar(options: SidecarOptions): Sidecar {
     restored: options.stateLog.isComplete,
     turnedMs: options.clock.monotonic(),
     wake: new AbortController(),
+    rejected: undefined,
   };
   let running: Promise<void> | undefined;
   return {
@@ -129,27 +136,39 @@ async function turn(work: Work): Promise<void> {
   if (isPublishDue(work.plan, { ...publishFacts(work), status })) await checkpoint(work, record);
 }
 
-/** The scrape; when the endpoint is silent, the counter file, which holds the same numbers. */
+/** The scrape; when it gave nothing, the counter file, which holds the same numbers. */
 async function takeReading(work: Work, record: CounterRecord | undefined): Promise<Reading | undefined> {
   const scrape = await work.options.scraper.scrape();
-  work.options.metrics.scraped(scrape.ok ? "ok" : "refused");
   if (scrape.ok) return { epoch: scrape.epoch, counters: scrape.counters, source: "Scrape" };
-  work.options.log.debug({ err: scrape.problem }, "Refused a scrape");
+  if (scrape.kind === "Malformed") reject(work, scrape.problem);
+  else work.options.metrics.scraped("refused");
   return record ? { epoch: record.epoch, counters: countersOf(record), source: "File" } : undefined;
 }
 
 function fold(work: Work, reading: Reading): void {
   const result = applyReading(work.state, reading);
   if (!result.ok) {
-    if (reading.source === "File") return;
-    work.options.metrics.scraped("rejected");
-    work.options.log.error({ err: result.problem, epoch: reading.epoch }, "Refused counters");
+    if (reading.source === "Scrape") reject(work, result.problem);
     return;
   }
+  if (reading.source === "Scrape") accept(work);
   for (const dimension of result.quarantined)
     work.options.log.error({ dimension, epoch: reading.epoch }, "Quarantined dimension");
   work.options.metrics.quarantined(result.state.quarantined.length);
   setState(work, result.state);
+}
+
+/** Nothing of such a scrape is billed. Said once until it changes: a broken service would say it 17,000 times a day. */
+function reject(work: Work, problem: string): void {
+  work.options.metrics.scraped("rejected");
+  if (work.rejected !== problem) work.options.log.error({ err: problem }, "Rejected a scrape");
+  work.rejected = problem;
+}
+
+function accept(work: Work): void {
+  work.options.metrics.scraped("ok");
+  if (work.rejected !== undefined) work.options.log.info("Accepted scrapes again");
+  work.rejected = undefined;
 }
 
 /** Hours are told apart only when the clock and its offset are known: before, totals rise without boundaries. */
@@ -194,9 +213,13 @@ async function checkpoint(work: Work, record: CounterRecord | undefined): Promis
     timeoutMs: PUBLISH_TIMEOUT_MS,
     signal: work.stopping.signal,
   });
+  const monotonicMs = work.options.clock.monotonic();
   work.options.metrics.published(result.ok ? "ok" : "failed");
-  if (result.ok) rememberPublished(work.plan, { status, monotonicMs: work.options.clock.monotonic() });
-  else work.options.log.warn({ err: result.problem, phase: result.phase }, "Failed to publish PodUsage");
+  if (result.ok) return rememberPublished(work.plan, { status, monotonicMs });
+  const spec = work.usage.current()?.spec;
+  const checkpointMs = spec ? checkpointSecondsOf(spec) * 1000 : 0;
+  rememberFailure(work.plan, { monotonicMs, checkpointMs, retryAfterMs: result.retryAfterMs });
+  work.options.log.warn({ err: result.problem, phase: result.phase }, "Failed to publish PodUsage");
 }
 
 /** The service has ended: its counter file is final. Tries until the deadline; what is not published is ≤ K + S. */
@@ -254,24 +277,10 @@ function toStatus(
   work: Work,
   part: { readonly record: CounterRecord | undefined; readonly final: boolean },
 ): PodUsageStatus {
-  const { record } = part;
-  const told = record && (record.configDigest !== "" || record.controlDigest !== "");
-  const leases = Object.entries(record?.leases ?? {}).map(([dimension, lease]) => ({
-    dimension,
-    want: (BigInt(work.state.totals[dimension] ?? "0") + BigInt(lease.held)).toString(),
-    ack: lease.applied,
-  }));
   return toPodUsageStatus(work.state, {
     final: part.final,
     reportedAt: work.options.time.isKnown() ? toIso(work.options.time.now()) : undefined,
-    leases,
-    enforced: told
-      ? {
-          configDigest: record.configDigest,
-          controlDigest: record.controlDigest,
-          ...(record.mode === "" ? {} : { mode: record.mode }),
-        }
-      : undefined,
+    ...toEcho(part.record, work.state),
   });
 }
 

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { sidecarStateSchema, type SidecarState } from "#core/sidecar-fold.ts";
-import { openJournal } from "#runtime/journal.ts";
+import { type Journal, openJournal } from "#runtime/journal.ts";
 import type { Logger } from "#runtime/log.ts";
 
 export interface StateLog {
@@ -13,26 +13,41 @@ export interface StateLog {
   close(): void;
 }
 
-/** The checksummed log of a sidecar's states in its own folder. */
+/**
+ * The checksummed log of a sidecar's states in its own folder. Never throws: without a log that can be opened the sidecar
+ * goes on from its PodUsage, and tries to open one again with the next state.
+ */
 export function openStateLog(folder: string, log: Pick<Logger, "warn" | "error">): StateLog {
-  const journal = openJournal({ file: join(folder, "usage.log") });
-  const restored = journal.newest ? parseState(journal.newest) : undefined;
-  if (journal.condition === "Torn" || journal.condition === "Damaged" || (journal.newest && !restored))
+  const file = join(folder, "usage.log");
+  let journal = tryOpen(file, log);
+  const restored = journal?.newest ? parseState(journal.newest) : undefined;
+  const isComplete = journal?.condition === "Whole" && restored !== undefined;
+  if (journal && journal.condition !== "New" && !isComplete)
     log.warn({ condition: journal.condition }, "Found a damaged log");
   return {
     restored,
-    isComplete: journal.condition === "Whole" && restored !== undefined,
+    isComplete,
     store(state) {
+      journal ??= tryOpen(file, log);
       try {
-        journal.append(new TextEncoder().encode(JSON.stringify(state)));
-        return true;
+        journal?.append(new TextEncoder().encode(JSON.stringify(state)));
+        return journal !== undefined;
       } catch (err) {
         log.error({ err }, "Failed to write the log");
         return false;
       }
     },
-    close: () => journal.close(),
+    close: () => journal?.close(),
   };
+}
+
+function tryOpen(file: string, log: Pick<Logger, "error">): Journal | undefined {
+  try {
+    return openJournal({ file });
+  } catch (err) {
+    log.error({ err }, "Failed to open the log");
+    return undefined;
+  }
 }
 
 function parseState(payload: Uint8Array): SidecarState | undefined {
