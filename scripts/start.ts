@@ -13,7 +13,7 @@ import { addsUp, catchUpClock, isClosed, readAccount, renderAccount } from "./de
 import { buildImages } from "./image.ts";
 import { ensureHelm, ensureKubectl } from "./tools/helm-and-kubectl.ts";
 
-const QUESTION = "Where is order A-1003?";
+const QUESTIONS = ["Where is order A-1003?", "Check the papers of order A-1003"];
 
 await runMain(async () => {
   heading("Cluster");
@@ -33,24 +33,26 @@ await runMain(async () => {
     applySample(kubectl, { apiKey, image: images.supercargo.reference, toolsImage: images.emulator.reference }),
   );
 
-  heading("One question");
-  const answer = await step(`POST /v1/responses: ${QUESTION}`, () => askOnce(kubectl, apiKey));
-  say(`  ${styleText("bold", answer.text)}`);
-  say(`  tools called: ${answer.tools.join(", ") || "none"}`);
+  heading("Two questions");
+  for (const question of QUESTIONS) {
+    const answer = await step(`POST /v1/responses: ${question}`, () => askOnce(kubectl, apiKey, question));
+    say(`  ${styleText("bold", answer.text)}`);
+    say(`  tools called: ${answer.tools.join(", ") || "none"}`);
+  }
 
   heading("Its usage becomes money");
   await showReceipt(kubectl);
   goOn(kubectl);
 });
 
-async function askOnce(kubectl: Kubectl, apiKey: string): ReturnType<typeof ask> {
+async function askOnce(kubectl: Kubectl, apiKey: string, question: string): ReturnType<typeof ask> {
   const gateway = await forwardPort(kubectl, {
     namespace: DEMO.agentNamespace,
     resource: `service/${DEMO.agent}-gateway`,
     port: 8080,
   });
   try {
-    return await ask({ url: gateway.url, apiKey, question: QUESTION });
+    return await ask({ url: gateway.url, apiKey, question });
   } finally {
     gateway.stop();
   }

@@ -1,3 +1,4 @@
+import { readCatalogue } from "./catalogue.ts";
 import { DEMO } from "./names.ts";
 import type { Kubectl } from "./kubectl.ts";
 
@@ -22,17 +23,16 @@ export const AZURE_URLS = {
 
 /** What the emulated Marketplace has sold: one extension with the plans of the catalogue. */
 function resources(): unknown {
-  const dimensions = ["workflow_completed", "tool_action", "tokens_1k_in", "tokens_1k_out"];
   return {
     identities: [{ clientId: DEMO.clientId }],
     resources: [
       {
         resourceUri: DEMO.resourceId,
         ownerClientId: DEMO.clientId,
-        plans: [
-          { planId: "starter", dimensions },
-          { planId: "business", dimensions: [...dimensions, "pod_hour"] },
-        ],
+        plans: readCatalogue().plans.map((plan) => ({
+          planId: plan.id,
+          dimensions: plan.dimensions.map(({ id }) => id),
+        })),
       },
     ],
   };

@@ -1,12 +1,11 @@
-import { readFileSync } from "node:fs";
-import { parse } from "yaml";
 import { z } from "zod";
 import { podUsageSchema } from "#core/api/pod-usage.ts";
 import { usageLedgerSchema } from "#core/api/usage-ledger.ts";
 import { usageStatementSchema, type UsageStatement } from "#core/api/usage-statement.ts";
-import { type Catalogue, catalogueSchema } from "#core/plan.ts";
+import type { Catalogue } from "#core/plan.ts";
 import { HOUR_MS, parseHourKey } from "#core/time.ts";
 import type { AzureControl } from "./azure-control.ts";
+import { readCatalogue } from "./catalogue.ts";
 import type { Kubectl } from "./kubectl.ts";
 import { DEMO } from "./names.ts";
 
@@ -91,10 +90,6 @@ export function renderAccount(rows: readonly AccountRow[]): string {
     ].join("  ");
   });
   return ["dimension                counted  accepted", ...lines].join("\n");
-}
-
-function readCatalogue(): Catalogue {
-  return catalogueSchema.parse(parse(readFileSync("charts/supercargo/files/catalogue.yaml", "utf8")));
 }
 
 function demoDimensions(catalogue: Catalogue): Catalogue["dimensions"] {

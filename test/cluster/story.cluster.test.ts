@@ -111,6 +111,17 @@ describe("the story: an agent answers, and is paid for", () => {
     expect(columns).toMatch(/Accepted/);
   });
 
+  it("bills the documents that the agent's tool says it read, and no other", async () => {
+    const before = await counted();
+    const response = await client.responses.create({ model: DEMO.agent, input: "Check the papers of order A-1003" });
+    expect(response.output.flatMap((item) => (item.type === "mcp_call" ? [item.name] : []))).toEqual(["check_papers"]);
+    await expectWholeBooks(world);
+    const after = await counted();
+    expect((after["documents_analyzed"] ?? 0n) - (before["documents_analyzed"] ?? 0n)).toBe(3n);
+    const booked = (await world.azure.events()).filter((event) => event.dimension === "documents_analyzed");
+    expect(booked.at(-1)?.quantity).toBe(3);
+  });
+
   it("counts exactly the tokens that the model sent", async () => {
     const tallied = await world.azure.modelTally();
     const before = await counted();

@@ -48,9 +48,8 @@ describe("usage that a tool reports", () => {
     const world = await open();
     await world.start();
     expect(await ask(world)).toMatchObject({ status: "completed" });
-    expect(await ask(world, { input: input.replace("A-1003", "A-1004") }, "other")).toMatchObject({
-      status: "completed",
-    });
+    const plain = { input: "Check the papers of order A-1004" };
+    expect(await ask(world, plain, "other")).toMatchObject({ status: "completed" });
     expect([await world.metric(DOCUMENTS), await world.metric(CALLS), await world.metric(RUNS)]).toEqual([4, 2, 2]);
     const audits = world.log.filter((line) => line.includes('"outcome":"Done"'));
     expect(audits.map((line) => JSON.parse(line).usage)).toEqual([

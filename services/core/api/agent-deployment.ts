@@ -10,11 +10,11 @@ import {
   setList,
   timeSchema,
 } from "./meta.ts";
-import { BASE_DIMENSIONS } from "../usage.ts";
+import { BASE_DIMENSIONS, BILLING_PERIOD } from "../usage.ts";
 import { workloadRules, workloadSchema } from "./workload.ts";
 
 /** Base dimensions that no agent may declare: the platform counts them, the last one the reporter alone. */
-const RESERVED = [...BASE_DIMENSIONS, "billing_period"];
+const RESERVED = [...BASE_DIMENSIONS, BILLING_PERIOD];
 
 /** The longest name: a child adds a suffix of at most 23 characters and stays a DNS label. */
 export const AGENT_NAME_MAX = 40;
