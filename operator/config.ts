@@ -1,5 +1,8 @@
 import { z } from "zod";
+import { limitedDimensions } from "#core/leases.ts";
+import { findPlan } from "#core/plan.ts";
 import { POD_PATHS, POD_PORTS } from "#core/pod-paths.ts";
+import { readCatalogue } from "#runtime/catalogue.ts";
 
 const wholeNumber = (bounds: { min: number; max: number; initial: number }) =>
   z.coerce.number().int().min(bounds.min).max(bounds.max).default(bounds.initial);
@@ -72,10 +75,13 @@ export interface Settings {
   /** `plain` where nothing is billed. */
   readonly offerResourceId: string;
   readonly planId: string;
+  /** Base dimensions that the plan limits: a new pod may count none of them before the reporter gives it a lease. */
+  readonly limitedDimensions: readonly string[];
 }
 
-/** The settings out of a parsed environment. */
-export function settingsOf(environment: Environment): Settings {
+/** The settings out of a parsed environment and the catalogue's text. Throws ConfigError when the catalogue is wrong. */
+export function settingsOf(environment: Environment, catalogueText: string): Settings {
+  const catalogue = readCatalogue(catalogueText);
   return {
     image: environment.SUPERCARGO_IMAGE,
     imagePullPolicy: environment.SUPERCARGO_IMAGE_PULL_POLICY,
@@ -87,5 +93,6 @@ export function settingsOf(environment: Environment): Settings {
     metricsPeers: environment.SUPERCARGO_METRICS_PEERS,
     offerResourceId: environment.SUPERCARGO_OFFER_RESOURCE_ID || "plain",
     planId: environment.SUPERCARGO_PLAN_ID,
+    limitedDimensions: limitedDimensions(findPlan(catalogue, environment.SUPERCARGO_PLAN_ID), catalogue),
   };
 }

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { systemClock } from "#runtime/clock.ts";
 import { parseConfig } from "#runtime/config.ts";
 import { withHealth } from "#runtime/health.ts";
@@ -29,7 +30,7 @@ async function main(): Promise<void> {
   });
   const operator = createOperator({
     client,
-    settings: settingsOf(environment),
+    settings: settingsOf(environment, readFileSync(environment.SUPERCARGO_CATALOGUE_FILE, "utf8")),
     pod: { namespace: environment.SUPERCARGO_POD_NAMESPACE, name: environment.SUPERCARGO_POD_NAME },
     namespaces: environment.SUPERCARGO_WATCH_NAMESPACES,
     clock: systemClock,

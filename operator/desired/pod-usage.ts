@@ -78,7 +78,8 @@ export function desiredControl(input: {
 
 /**
  * The first grant of a new pod: the entitlement that the reporter gave last, else a fresh one. A pod born during an
- * outage of ours gets what its siblings have, no more.
+ * outage of ours gets what its siblings have, no more, and of what the plan limits nothing yet: only the reporter knows
+ * what is left.
  */
 export function firstGrants(
   known: readonly PodUsageSpec[],
@@ -89,9 +90,15 @@ export function firstGrants(
     .filter((spec) => spec.offerResourceId === settings.offerResourceId)
     .flatMap((spec) => (spec.grants ? [spec.grants] : []))
     .sort((a, b) => b.term - a.term || (a.entitlement.validUntil < b.entitlement.validUntil ? 1 : -1))[0];
-  if (newest)
-    return { term: newest.term, entitlement: newest.entitlement, clockOffsetSeconds: newest.clockOffsetSeconds };
+  const leases = settings.limitedDimensions.map((dimension) => ({ dimension, upTo: "0" }));
+  const common = leases.length === 0 ? {} : { leases };
+  if (newest) {
+    const { term, entitlement, clockOffsetSeconds, checkpointSeconds } = newest;
+    const pace = checkpointSeconds === undefined ? {} : { checkpointSeconds };
+    return { term, entitlement, clockOffsetSeconds, ...pace, ...common };
+  }
   return {
+    ...common,
     term: 0,
     clockOffsetSeconds: 0,
     entitlement: {

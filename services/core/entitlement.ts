@@ -1,5 +1,7 @@
-import type { Grants } from "./api/pod-usage.ts";
+import type { Grants, PodUsageSpec } from "./api/pod-usage.ts";
 import type { Ledger } from "./api/usage-ledger.ts";
+import { checkpointSecondsOf } from "./counted.ts";
+import { COUNT_MAX } from "./ledger.ts";
 import { toIso } from "./time.ts";
 
 /** What the reporter knows when it writes grants. */
@@ -12,23 +14,60 @@ export interface GrantTerms {
   readonly offsetSeconds: number;
   readonly term: number;
   readonly nowMs: number;
+  /** K as it was set. */
+  readonly checkpointSeconds: number;
+  /** Pods that publish: their number makes K longer. */
+  readonly podCount: number;
+  /** Base dimensions that the plan limits. */
+  readonly limited: readonly string[];
+}
+
+/** 20 writes a second are what metering may ask of an API server, however many pods there are (docs/metering.md). */
+const PODS_PER_CHECKPOINT_SECOND = 20;
+const CHECKPOINT_SECONDS_MAX = 3600;
+/** K changes only when the wanted one is further off than this, so that a pod more or less writes nothing. */
+const HYSTERESIS_PERCENT = 20;
+
+/** Adaptive K: `max(setting, pods / 20)` seconds, kept while it is within 20 % of what is in force. */
+export function adaptCheckpointSeconds(
+  current: number,
+  terms: Pick<GrantTerms, "checkpointSeconds" | "podCount">,
+): number {
+  const perPods = Math.ceil(terms.podCount / PODS_PER_CHECKPOINT_SECOND);
+  const wanted = Math.min(CHECKPOINT_SECONDS_MAX, Math.max(terms.checkpointSeconds, perPods));
+  // Back at the setting there is nothing left to adapt to, however small the step.
+  if (wanted === terms.checkpointSeconds) return wanted;
+  return Math.abs(wanted - current) * 100 > current * HYSTERESIS_PERCENT ? wanted : current;
 }
 
 /** Whether a pod's grant must be written: something differs, or half of its life is over. */
-export function grantDue(current: Grants | undefined, terms: GrantTerms): boolean {
+export function grantDue(spec: PodUsageSpec, terms: GrantTerms): boolean {
+  const current = spec.grants;
   if (!current) return true;
-  const wanted = toGrants(terms, current);
+  const wanted = toGrants(terms, spec);
   const leftMs = Date.parse(current.entitlement.validUntil) - terms.nowMs;
   return (
     current.entitlement.state !== wanted.entitlement.state ||
     current.entitlement.planId !== wanted.entitlement.planId ||
     current.clockOffsetSeconds !== wanted.clockOffsetSeconds ||
+    (current.leases ?? []).some((lease) => isReleased(lease, terms)) ||
+    checkpointSecondsOf(spec) !== checkpointSecondsOf({ ...spec, grants: wanted }) ||
     !(leftMs >= terms.lifeSeconds * 500)
   );
 }
 
-/** The grant of one pod. The offset never falls; leases stay as they are. */
-export function toGrants(terms: GrantTerms, current: Grants | undefined): Grants {
+/**
+ * The grant of one pod. The offset never falls; leases that are not given anew stay as they are. A lease of a dimension
+ * that the plan limits no more is raised beyond reach: two field managers own the list, so ours alone cannot empty it.
+ */
+export function toGrants(terms: GrantTerms, spec: PodUsageSpec, upTo: ReadonlyMap<string, bigint> = new Map()): Grants {
+  const current = spec.grants;
+  const checkpointSeconds = adaptCheckpointSeconds(checkpointSecondsOf(spec), terms);
+  const ceilings = new Map((current?.leases ?? []).map((lease) => [lease.dimension, lease.upTo]));
+  for (const dimension of ceilings.keys())
+    if (!terms.limited.includes(dimension)) ceilings.set(dimension, COUNT_MAX.toString());
+  for (const [dimension, ceiling] of upTo) ceilings.set(dimension, ceiling.toString());
+  const leases = [...ceilings].map(([dimension, ceiling]) => ({ dimension, upTo: ceiling }));
   return {
     term: terms.term,
     entitlement: {
@@ -37,6 +76,11 @@ export function toGrants(terms: GrantTerms, current: Grants | undefined): Grants
       validUntil: toIso(terms.nowMs + terms.lifeSeconds * 1000),
     },
     clockOffsetSeconds: Math.max(terms.offsetSeconds, current?.clockOffsetSeconds ?? 0),
-    ...(current?.leases ? { leases: current.leases } : {}),
+    ...(checkpointSeconds === spec.checkpointSeconds ? {} : { checkpointSeconds }),
+    ...(leases.length === 0 ? {} : { leases }),
   };
+}
+
+function isReleased(lease: { readonly dimension: string; readonly upTo: string }, terms: GrantTerms): boolean {
+  return !terms.limited.includes(lease.dimension) && lease.upTo !== COUNT_MAX.toString();
 }

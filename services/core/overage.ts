@@ -106,6 +106,15 @@ export function openPeriod(
  * the fee (I10). Without a period (nothing was ever closed) nothing is due.
  */
 export function dueAt(account: Account, at: AtHour): bigint {
+  const used = usedByPeriod(account, at);
+  return account.periods.reduce(
+    (due, period) => due + dueOf(period, used.get(period.id) ?? 0n),
+    BigInt(account.dueClosed),
+  );
+}
+
+/** Base units used in each period that the account remembers, at the end of `hour`. */
+export function usedByPeriod(account: Account, at: AtHour): Map<string, bigint> {
   const used = new Map(account.periods.map((period) => [period.id, BigInt(period.used)]));
   const openings = openingsOf(account, livePods(at.ledger, at.pods));
   const counted = sumOf(countedByAgent(at.ledger, at.pods, { dimension: account.from, hour: at.hour }));
@@ -113,10 +122,7 @@ export function dueAt(account: Account, at: AtHour): bigint {
     const end = openings[index + 1] ?? counted;
     used.set(segment.period, (used.get(segment.period) ?? 0n) + maxOf(0n, end - (openings[index] ?? 0n)));
   });
-  return account.periods.reduce(
-    (due, period) => due + dueOf(period, used.get(period.id) ?? 0n),
-    BigInt(account.dueClosed),
-  );
+  return used;
 }
 
 /** Who owns what was counted at the end of `hour`: agents their use, the installation its fees. */

@@ -43,6 +43,7 @@ const TEST_SETTINGS: Settings = {
   extensionRelease: undefined,
   checkpointSeconds: 60,
   grantLifeSeconds: 86_400,
+  limitedDimensions: [],
   metricsPeers: [],
   offerResourceId: "plain",
   planId: "",

@@ -46,6 +46,7 @@ export function sampleInput(
       extensionRelease: undefined,
       checkpointSeconds: 60,
       grantLifeSeconds: 86_400,
+      limitedDimensions: [],
       metricsPeers: [],
       offerResourceId: "plain",
       planId: "",

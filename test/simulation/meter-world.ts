@@ -270,6 +270,7 @@ export class MeterWorld {
         port("applyGrants", () => {
           const current = this.podUsages.get(object.metadata.name);
           if (!current) return "Gone" as const;
+          if (current.metadata.resourceVersion !== object.metadata.resourceVersion) return "Changed" as const;
           const metadata = { ...current.metadata, resourceVersion: this.#next() };
           this.podUsages.set(object.metadata.name, { ...current, metadata, spec: { ...current.spec, grants } });
           return "Written" as const;

@@ -119,7 +119,13 @@ export const podUsageStatusSchema = z
     reportedAt: timeSchema.optional(),
     quarantined: z.array(dimensionSchema).max(DIMENSIONS_MAX).meta({ "x-kubernetes-list-type": "set" }).optional(),
     leases: z
-      .array(z.object({ dimension: dimensionSchema, want: countSchema, ack: countSchema }))
+      .array(
+        z.object({
+          dimension: dimensionSchema,
+          want: countSchema.describe("The total that the pod needs for what it does now."),
+          ack: countSchema.describe("The ceiling in force: a lower one only once no call in flight can end above it."),
+        }),
+      )
       .max(DIMENSIONS_MAX)
       .meta(mapList("dimension"))
       .optional(),

@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
-import { parse } from "yaml";
 import { z } from "zod";
-import { catalogueSchema, findPlan } from "#core/plan.ts";
+import { findPlan } from "#core/plan.ts";
 import { POD_PATHS, POD_PORTS } from "#core/pod-paths.ts";
+import { readCatalogue } from "#runtime/catalogue.ts";
 import { ConfigError, parseConfig } from "#runtime/config.ts";
 import { PLAIN_OFFER } from "#runtime/offer.ts";
 import type { Terms } from "./desk.ts";
@@ -60,7 +60,7 @@ export function readEnvironment(env: Readonly<Record<string, string | undefined>
 
 /** The terms of sale out of environment and catalogue file. Throws ConfigError with every problem. */
 export function readTerms(environment: Environment, catalogueText: string): Terms {
-  const catalogue = parseConfig(catalogueSchema, parseYaml(catalogueText), { subject: "the catalogue" });
+  const catalogue = readCatalogue(catalogueText);
   const isPlain = environment.SUPERCARGO_OFFER_RESOURCE_ID === "";
   const planId = environment.SUPERCARGO_PLAN_ID;
   const plan = isPlain ? undefined : findPlan(catalogue, planId);
@@ -106,12 +106,4 @@ function identityProblems(environment: Environment): string[] {
   return [
     `AZURE_FEDERATED_TOKEN_FILE: must not be set, as workload identity would replace the extension's identity that posts usage: current value is ${file}`,
   ];
-}
-
-function parseYaml(text: string): unknown {
-  try {
-    return parse(text);
-  } catch (error) {
-    throw new ConfigError("the catalogue", [error instanceof Error ? error.message : String(error)]);
-  }
 }

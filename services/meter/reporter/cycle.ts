@@ -31,9 +31,9 @@ export async function runCycle(desk: Desk, input: CycleInput): Promise<CycleRepo
   await openLedger(desk);
   await finishOpenSlots(desk);
   await reconcileLedger(desk, await openLedger(desk));
-  const ledger = await writeProblems(desk, await openLedger(desk), input);
+  const opened = await writeProblems(desk, await openLedger(desk), input);
   const pods = await desk.books.listPodUsages();
-  await renewGrants(desk, pods, input.offsetSeconds);
+  const ledger = await renewGrants(desk, { ledger: opened, pods, offsetSeconds: input.offsetSeconds });
   const closed = mayClose(desk, input) ? await closeHours(desk, ledger, pods) : ledger;
   await settlePods(desk, closed, pods);
   if (closed !== ledger) await finishOpenSlots(desk);

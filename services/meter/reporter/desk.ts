@@ -27,7 +27,8 @@ export interface Books {
   isPodGone(object: PodUsage): Promise<boolean>;
   /** Deletes exactly the version that was read. */
   deletePodUsage(object: PodUsage): Promise<"Deleted" | "Changed">;
-  applyGrants(object: PodUsage, grants: Grants): Promise<"Written" | "Gone">;
+  /** Writes exactly onto the version that was read: a leader that was replaced meanwhile must lose. */
+  applyGrants(object: PodUsage, grants: Grants): Promise<"Written" | "Changed" | "Gone">;
 }
 
 export interface UsageRow {
@@ -87,6 +88,12 @@ export interface Memory {
   timeKnownSinceMs: number;
   /** Why Azure's list was not compared. */
   listProblem: Finding | undefined;
+  readonly leases: {
+    /** Our term is above that of every grant written before us. */
+    isTermHeld: boolean;
+    /** Pods whose last ceiling may or may not have been written: nobody gets more before they are stamped again. */
+    readonly doubts: Set<string>;
+  };
 }
 
 /** Everything the steps of a cycle work with. */
@@ -116,6 +123,7 @@ export function createMemory(): Memory {
     clockFaultUntilMs: 0,
     timeKnownSinceMs: 0,
     listProblem: undefined,
+    leases: { isTermHeld: false, doubts: new Set() },
   };
 }
 

@@ -132,18 +132,22 @@ async function deletePodUsage(door: Door, object: PodUsage): Promise<"Deleted" |
   throw new KubeCallError("delete PodUsage", result.error);
 }
 
-/** The uid makes the API server refuse rather than create: a deleted PodUsage must not come back. */
-async function applyGrants(door: Door, object: PodUsage, grants: Grants): Promise<"Written" | "Gone"> {
-  const { namespace, name, uid } = object.metadata;
+/**
+ * The uid makes the API server refuse rather than create: a deleted PodUsage must not come back. The version makes the
+ * write of a paused old leader fail once a new one has stamped the object.
+ */
+async function applyGrants(door: Door, object: PodUsage, grants: Grants): Promise<"Written" | "Changed" | "Gone"> {
+  const { namespace, name, uid, resourceVersion } = object.metadata;
   const patch: KubeObject = {
     apiVersion: apiVersionOf(POD_USAGES),
     kind: POD_USAGES.kind,
-    metadata: { namespace, name, uid },
+    metadata: { namespace, name, uid, resourceVersion },
     spec: { grants },
   };
   const result = note(door, await door.client.apply(POD_USAGES, patch, { fieldManager: FIELD_MANAGER, force: true }));
   if (result.ok) return "Written";
-  if (result.error.kind === "NotFound" || result.error.kind === "Conflict") return "Gone";
+  if (result.error.kind === "NotFound") return "Gone";
+  if (result.error.kind === "Conflict") return "Changed";
   throw new KubeCallError("apply grants", result.error);
 }
 
