@@ -63,11 +63,7 @@ export function grantDue(spec: PodUsageSpec, terms: GrantTerms): boolean {
 export function toGrants(terms: GrantTerms, spec: PodUsageSpec, upTo: ReadonlyMap<string, bigint> = new Map()): Grants {
   const current = spec.grants;
   const checkpointSeconds = adaptCheckpointSeconds(checkpointSecondsOf(spec), terms);
-  const ceilings = new Map((current?.leases ?? []).map((lease) => [lease.dimension, lease.upTo]));
-  for (const dimension of ceilings.keys())
-    if (!terms.limited.includes(dimension)) ceilings.set(dimension, COUNT_MAX.toString());
-  for (const [dimension, ceiling] of upTo) ceilings.set(dimension, ceiling.toString());
-  const leases = [...ceilings].map(([dimension, ceiling]) => ({ dimension, upTo: ceiling }));
+  const leases = toLeases(current?.leases ?? [], upTo, terms.limited);
   return {
     term: terms.term,
     entitlement: {
@@ -79,6 +75,18 @@ export function toGrants(terms: GrantTerms, spec: PodUsageSpec, upTo: ReadonlyMa
     ...(checkpointSeconds === spec.checkpointSeconds ? {} : { checkpointSeconds }),
     ...(leases.length === 0 ? {} : { leases }),
   };
+}
+
+function toLeases(
+  current: NonNullable<Grants["leases"]>,
+  upTo: ReadonlyMap<string, bigint>,
+  limited: readonly string[],
+): NonNullable<Grants["leases"]> {
+  const ceilings = new Map(
+    current.map((lease) => [lease.dimension, limited.includes(lease.dimension) ? lease.upTo : COUNT_MAX.toString()]),
+  );
+  for (const [dimension, ceiling] of upTo) ceilings.set(dimension, ceiling.toString());
+  return [...ceilings].map(([dimension, ceiling]) => ({ dimension, upTo: ceiling }));
 }
 
 function isReleased(lease: { readonly dimension: string; readonly upTo: string }, terms: GrantTerms): boolean {

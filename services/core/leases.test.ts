@@ -191,18 +191,22 @@ const step = fc.record({
 });
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
+/** What each step does to the pod that it picks. */
+const POD_STEPS: Partial<Record<Step["kind"], (world: World, pod: Pod, amount: bigint) => void>> = {
+  reserve: (world, pod, amount) => world.reserve(pod, amount),
+  finish: (world, pod, amount) => world.finish(pod, amount),
+  hear: (world, pod) => world.hear(pod),
+  publish: (world, pod) => world.publish(pod),
+  settle: (world, pod, amount) => (amount > 180n ? world.settle(pod) : undefined),
+};
+
 function play(world: World, { kind, at, amount }: Step): void {
   const pod = world.live()[at % Math.max(1, world.live().length)];
+  if (pod) POD_STEPS[kind]?.(world, pod, amount);
   if (kind === "add") world.addPod();
+  if (kind === "land") world.inFlight.splice(at, 1).forEach((write) => world.land(write));
   if (kind === "lead" || kind === "pause" || kind === "takeover")
     world.lead({ pause: kind === "pause", takeover: kind === "takeover", writes: 1 + at });
-  if (kind === "land") world.inFlight.splice(at, 1).forEach((write) => world.land(write));
-  if (!pod) return;
-  if (kind === "reserve") world.reserve(pod, amount);
-  if (kind === "finish") world.finish(pod, amount);
-  if (kind === "hear") world.hear(pod);
-  if (kind === "publish") world.publish(pod);
-  if (kind === "settle" && amount > 180n) world.settle(pod);
 }
 
 /** A paused leader is always followed by another one: a process never goes on beside writes of its own that hang. */

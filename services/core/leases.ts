@@ -42,22 +42,37 @@ export interface Holder {
  */
 export function planLeases(limit: Limit, holders: readonly Holder[]): Map<string, bigint> {
   const targets = shareOut(maxOf(0n, limit.hard - limit.used), holders);
+  const pool = limit.hard - limit.used - holders.reduce((sum, holder) => sum + unspentOf(holder), 0n);
+  const raised = raise(holders, { targets, pool });
+  return raised.isShort ? new Map([...raised.next, ...lower(holders, targets)]) : raised.next;
+}
+
+type Targets = ReadonlyMap<string, bigint>;
+
+function raise(
+  holders: readonly Holder[],
+  from: { readonly targets: Targets; readonly pool: bigint },
+): { readonly next: Map<string, bigint>; readonly isShort: boolean } {
   const next = new Map<string, bigint>();
-  let pool = limit.hard - limit.used - holders.reduce((sum, holder) => sum + unspentOf(holder), 0n);
+  let pool = from.pool;
   let isShort = pool < 0n;
   for (const holder of byNeed(holders)) {
-    const missing = missingOf(holder, targets.get(holder.uid) ?? 0n);
+    const missing = missingOf(holder, from.targets.get(holder.uid) ?? 0n);
     const granted = missing < pool ? missing : maxOf(0n, pool);
     isShort ||= granted < missing;
     pool -= granted;
     if (granted > 0n || holder.upTo === undefined)
       next.set(holder.uid, clamp(maxOf(ceilingOf(holder), holder.total) + granted));
   }
-  if (isShort)
-    for (const holder of holders) {
-      const lower = maxOf(holder.total + (targets.get(holder.uid) ?? 0n), holder.want);
-      if (mayLower(holder) && lower < ceilingOf(holder)) next.set(holder.uid, lower);
-    }
+  return { next, isShort };
+}
+
+function lower(holders: readonly Holder[], targets: Targets): Map<string, bigint> {
+  const next = new Map<string, bigint>();
+  for (const holder of holders) {
+    const ceiling = maxOf(holder.total + (targets.get(holder.uid) ?? 0n), holder.want);
+    if (mayLower(holder) && ceiling < ceilingOf(holder)) next.set(holder.uid, ceiling);
+  }
   return next;
 }
 
