@@ -61,6 +61,7 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
     "/pods: get",
     "supercargo.dev/podusages: get list watch patch delete",
     "supercargo.dev/usageledgers: get list watch create update",
+    "supercargo.dev/usagestatements: delete",
     "supercargo.dev/usagestatements: get list watch create update",
   ],
   "ClusterRole/supercargo-sidecar": [

@@ -65,6 +65,24 @@ const BROKEN: readonly (readonly [what: string, values: unknown, three: string, 
     "at '/metering/grantLifeSeconds': maximum: got 604,801, want 604,800",
   ],
   [
+    "a way with late usage that does not exist",
+    { metering: { lateUsage: "carry" } },
+    'metering.lateUsage: metering.lateUsage must be one of the following: "Carry", "Drop"',
+    "at '/metering/lateUsage': value must be one of 'Carry', 'Drop'",
+  ],
+  [
+    "receipts for less than a week",
+    { metering: { statementRetentionDays: 6 } },
+    "metering.statementRetentionDays: Must be greater than or equal to 7",
+    "at '/metering/statementRetentionDays': minimum: got 6, want 7",
+  ],
+  [
+    "an export that is perhaps needed",
+    { metering: { retentionNeedsExport: "maybe" } },
+    'metering.retentionNeedsExport: metering.retentionNeedsExport must be one of the following: true, false, "true", "false"',
+    "at '/metering/retentionNeedsExport': value must be one of true, false, 'true', 'false'",
+  ],
+  [
     "a metering API without a scheme",
     { marketplace: { url: "marketplaceapi.microsoft.com/api" } },
     "marketplace.url: Does not match pattern '^https?://[^\\s]+$'",
@@ -118,6 +136,8 @@ describe("values.schema.json accepts", () => {
       "reporter.podDisruptionBudget.maxUnavailable=1",
       "metering.checkpointSeconds=3600",
       "metering.grantLifeSeconds=604800",
+      "metering.statementRetentionDays=3650",
+      "metering.retentionNeedsExport=false",
       "networkPolicy.enabled=false",
       "networkPolicy.apiServer.ports[0]=6443",
       "operator.serviceAccount.create=true",
@@ -131,6 +151,11 @@ describe("values.schema.json accepts", () => {
     expect(template && environmentOf(template)).toMatchObject({
       SUPERCARGO_CHECKPOINT_SECONDS: "3600",
       SUPERCARGO_GRANT_LIFE_SECONDS: "604800",
+    });
+    const reporter = podTemplates(manifests).get("supercargo-reporter");
+    expect(reporter && environmentOf(reporter)).toMatchObject({
+      SUPERCARGO_STATEMENT_RETENTION_DAYS: "3650",
+      SUPERCARGO_RETENTION_NEEDS_EXPORT: "false",
     });
     // The string "false" is truthy in a template: each switch must really be off.
     const kinds = new Set(manifests.map((manifest) => manifest.kind));

@@ -212,6 +212,8 @@ export class MeterWorld {
         checkpointSeconds: 60,
         grantLifeSeconds: 86_400,
         reconcileRequired: this.reconcileRequired,
+        lateUsage: "Carry",
+        retention: { days: 45, needsExport: true },
       },
       memory: createMemory(),
       now: () => this.nowMs,
@@ -255,6 +257,13 @@ export class MeterWorld {
             ? this.#storeStatement(next.value)
             : ("Conflict" as const),
         ),
+      deleteStatement: (statement) =>
+        port("deleteStatement", () => {
+          const name = statementName("h", statement.value.intent);
+          if (this.statements.get(name)?.version !== statement.version) return "Changed" as const;
+          this.statements.delete(name);
+          return "Deleted" as const;
+        }),
       listStatements: () => port("listStatements", () => [...this.statements.values()].map(({ value }) => value)),
       listPodUsages: () => port("listPodUsages", () => [...this.podUsages.values()]),
       isPodGone: (object) => port("isPodGone", () => this.pods.get(object.metadata.name)?.alive !== true),

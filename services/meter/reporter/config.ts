@@ -10,6 +10,12 @@ import type { Terms } from "./desk.ts";
 const wholeNumber = (bounds: { min: number; max: number; initial: number }) =>
   z.coerce.number().int().min(bounds.min).max(bounds.max).default(bounds.initial);
 
+const flag = (initial: "true" | "false") =>
+  z
+    .enum(["true", "false"])
+    .default(initial)
+    .transform((text) => text === "true");
+
 /** What the chart leaves where Azure has injected nothing. */
 const injected = z
   .string()
@@ -35,10 +41,13 @@ export const environmentSchema = z.object({
   /** K of the sidecars: sets the grace of an hour. */
   SUPERCARGO_CHECKPOINT_SECONDS: wholeNumber({ min: 5, max: 3600, initial: 60 }),
   /** No new intent before Azure's list of usage events was compared. */
-  SUPERCARGO_RECONCILE_REQUIRED: z
-    .enum(["true", "false"])
-    .default("true")
-    .transform((text) => text === "true"),
+  SUPERCARGO_RECONCILE_REQUIRED: flag("true"),
+  /** Usage that could not be posted within 24 h: carried to later hours, or written off (R10). */
+  SUPERCARGO_LATE_USAGE: z.enum(["Carry", "Drop"]).default("Carry"),
+  /** How long receipts are kept in the cluster. */
+  SUPERCARGO_STATEMENT_RETENTION_DAYS: wholeNumber({ min: 7, max: 3650, initial: 45 }),
+  /** Receipts go only after their month was exported and released. */
+  SUPERCARGO_RETENTION_NEEDS_EXPORT: flag("true"),
   SUPERCARGO_ADMIN_PORT: wholeNumber({ min: 0, max: 65_535, initial: POD_PORTS.admin }),
   SUPERCARGO_LOG_LEVEL: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
   /** Where the pod's token and CA lie. */
@@ -75,6 +84,11 @@ export function readTerms(environment: Environment, catalogueText: string): Term
     checkpointSeconds: environment.SUPERCARGO_CHECKPOINT_SECONDS,
     grantLifeSeconds: environment.SUPERCARGO_GRANT_LIFE_SECONDS,
     reconcileRequired: environment.SUPERCARGO_RECONCILE_REQUIRED,
+    lateUsage: environment.SUPERCARGO_LATE_USAGE,
+    retention: {
+      days: environment.SUPERCARGO_STATEMENT_RETENTION_DAYS,
+      needsExport: environment.SUPERCARGO_RETENTION_NEEDS_EXPORT,
+    },
   };
 }
 

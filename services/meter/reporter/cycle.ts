@@ -7,6 +7,7 @@ import { renewGrants } from "./grants.ts";
 import { openLedger } from "./open-ledger.ts";
 import { finishOpenSlots } from "./post.ts";
 import { reconcileLedger } from "./reconcile.ts";
+import { retireStatements } from "./retention.ts";
 import { settlePods } from "./settle.ts";
 
 /** Above this skew between our clock and the API server's nothing is closed (R9). */
@@ -37,8 +38,9 @@ export async function runCycle(desk: Desk, input: CycleInput): Promise<CycleRepo
   const closed = mayClose(desk, input) ? await closeHours(desk, ledger, pods) : ledger;
   await settlePods(desk, closed, pods);
   if (closed !== ledger) await finishOpenSlots(desk);
-  const found = await desk.books.readLedger();
-  return { ledger: found?.value ?? closed.value, pods };
+  const found = (await desk.books.readLedger())?.value ?? closed.value;
+  await retireStatements(desk, found);
+  return { ledger: found, pods };
 }
 
 function mayClose(desk: Desk, input: CycleInput): boolean {

@@ -5,6 +5,7 @@ import { sealLedger, type Slot } from "#core/ledger.ts";
 import type { Alarm, PostAnswer } from "#core/outcome.ts";
 import type { Catalogue, Plan } from "#core/plan.ts";
 import type { Finding } from "#core/problems.ts";
+import type { RetentionTerms } from "#core/retention.ts";
 import type { Logger } from "#runtime/log.ts";
 
 /** An object as it was read; the version is what a compare-and-swap needs. */
@@ -22,6 +23,8 @@ export interface Books {
   createStatement(statement: Statement): Promise<Versioned<Statement> | "Conflict">;
   writeStatement(statement: Versioned<Statement>): Promise<Versioned<Statement> | "Conflict">;
   listStatements(): Promise<Statement[]>;
+  /** Deletes exactly the version that was read. */
+  deleteStatement(statement: Versioned<Statement>): Promise<"Deleted" | "Changed">;
   /** Every PodUsage of the offer resource. */
   listPodUsages(): Promise<PodUsage[]>;
   isPodGone(object: PodUsage): Promise<boolean>;
@@ -64,6 +67,9 @@ export interface Terms {
   readonly checkpointSeconds: number;
   readonly grantLifeSeconds: number;
   readonly reconcileRequired: boolean;
+  /** R10: what becomes of usage that died unbooked. */
+  readonly lateUsage: "Carry" | "Drop";
+  readonly retention: RetentionTerms;
 }
 
 /** What a leader remembers between cycles; lost with it, and nothing of it is money. */
@@ -93,6 +99,16 @@ export interface Memory {
     isTermHeld: boolean;
     /** Pods whose last ceiling may or may not have been written: nobody gets more before they are stamped again. */
     readonly doubts: Set<string>;
+  };
+  readonly retention: {
+    /** When all statements are looked at again. */
+    lookAtMs: number;
+    /** The released months at the last look. */
+    released: string;
+    /** Slots whose statements may go, oldest first. */
+    due: Slot[];
+    /** Statements old enough to go whose month nobody has exported and released. */
+    awaitingExport: number;
   };
 }
 
@@ -124,6 +140,7 @@ export function createMemory(): Memory {
     timeKnownSinceMs: 0,
     listProblem: undefined,
     leases: { isTermHeld: false, doubts: new Set() },
+    retention: { lookAtMs: 0, released: "", due: [], awaitingExport: 0 },
   };
 }
 

@@ -38,6 +38,7 @@ export function createKubeBooks(options: KubeBooksOptions): Books {
         statement.version,
       ),
     listStatements: () => listStatements(door),
+    deleteStatement: (statement) => deleteStatement(door, statement),
     listPodUsages: () => listPodUsages(door),
     isPodGone: (object) => isPodGone(door, object),
     deletePodUsage: (object) => deletePodUsage(door, object),
@@ -95,6 +96,15 @@ async function listStatements(door: Door): Promise<Statement[]> {
   const labelSelector = `${HASH_LABEL}=${door.hash}`;
   const list = valueOf("list UsageStatements", note(door, await door.client.list(USAGE_STATEMENTS, { labelSelector })));
   return list.items.map((item) => STATEMENTS.parse(item));
+}
+
+async function deleteStatement(door: Door, statement: Versioned<Statement>): Promise<"Deleted" | "Changed"> {
+  const name = statementName(door.hash, statement.value.intent);
+  const preconditions = { resourceVersion: statement.version };
+  const result = note(door, await door.client.delete(USAGE_STATEMENTS, { name }, { preconditions }));
+  if (result.ok || result.error.kind === "NotFound") return "Deleted";
+  if (result.error.kind === "Conflict") return "Changed";
+  throw new KubeCallError("delete UsageStatement", result.error);
 }
 
 /** A PodUsage that cannot be read is left out with a warning: one damaged object must not stop all billing. */
