@@ -166,6 +166,16 @@ export function chooseState(logged: SidecarState | undefined, published: Sidecar
   return BigInt(published.sequence) > BigInt(logged.sequence) ? published : logged;
 }
 
+/**
+ * Whether a PodUsage knows more than we do: our log lost its end, or could not be written for a while. Its sequence alone
+ * does not tell, as ours may have gone on from an older log.
+ */
+export function isAhead(published: PodUsageStatus, state: SidecarState): boolean {
+  const isMore = ({ dimension, total }: { dimension: string; total: string }): boolean =>
+    dimension !== POD_MILLISECONDS && BigInt(total) > BigInt(state.totals[dimension] ?? "0");
+  return BigInt(published.sequence) > BigInt(state.sequence) || published.totals.some(isMore);
+}
+
 /** Whether a state differs in more than the passing of the pod's own life, which needs no log. */
 export function isWorthLogging(before: SidecarState, after: SidecarState): boolean {
   return withoutLife(before) !== withoutLife(after);

@@ -7,6 +7,7 @@ import {
   chooseState,
   EMPTY_STATE,
   fromPodUsage,
+  isAhead,
   isWorthLogging,
   type Reading,
   type SidecarState,
@@ -130,6 +131,8 @@ async function turn(work: Work): Promise<void> {
   if (!work.restored) return;
   const record = readCounterFile(work.options.counterFile);
   const reading = await takeReading(work, record);
+  // PodUsage may have arrived meanwhile.
+  restore(work);
   if (reading) fold(work, reading);
   passTime(work);
   const status = toStatus(work, { record, final: false });
@@ -193,9 +196,11 @@ function setState(work: Work, next: SidecarState): void {
  */
 function restore(work: Work): void {
   const published = work.usage.current()?.status;
-  if (work.restored && published && BigInt(published.sequence) > BigInt(work.state.sequence)) {
+  if (work.restored && published && isAhead(published, work.state)) {
     work.options.log.warn({ sequence: published.sequence, own: work.state.sequence }, "Took totals of PodUsage");
-    return setState(work, fromPodUsage(published));
+    const taken = fromPodUsage(published);
+    const sequence = [taken, work.state].map((state) => BigInt(state.sequence)).reduce((a, b) => (a > b ? a : b));
+    return setState(work, { ...taken, sequence: sequence.toString() });
   }
   if (work.restored || work.usage.phase() === "Unknown") return;
   work.state = chooseState(work.options.stateLog.restored, published ? fromPodUsage(published) : undefined);
