@@ -1,5 +1,6 @@
 import { z } from "zod";
 import {
+  atomicList,
   cel,
   countSchema,
   dimensionSchema,
@@ -96,7 +97,7 @@ const boundarySchema = z.object({
   totals: z
     .array(z.object({ dimension: dimensionSchema, total: countSchema }))
     .max(DIMENSIONS_MAX)
-    .meta(mapList("dimension")),
+    .meta(atomicList),
 });
 
 export const podUsageStatusSchema = z
@@ -114,7 +115,7 @@ export const podUsageStatusSchema = z
           reason: "FieldValueInvalid",
         }),
       }),
-    boundaries: z.array(boundarySchema).max(26).meta(mapList("hour")).optional(),
+    boundaries: z.array(boundarySchema).max(26).meta(atomicList).optional(),
     final: z.enum(["Yes", "No"]).default("No").describe("Yes: the pod ended and this is all."),
     reportedAt: timeSchema.optional(),
     quarantined: z.array(dimensionSchema).max(DIMENSIONS_MAX).meta({ "x-kubernetes-list-type": "set" }).optional(),
