@@ -62,7 +62,7 @@ const PARKING = new Set(["InvalidDimension", "InvalidQuantity", "BadArgument", "
 const HOLDING = new Set(["ResourceNotActive", "ResourceNotAuthorized"]);
 
 /**
- * The outcome machine of docs/metering.md: what one answer means for its intent. A 400 is never success, a 409 never a
+ * R5: the outcome machine of docs/metering.md, what one answer means for its intent. A 400 is never success, a 409 never a
  * failure; whatever is not a definite answer is retried with the same intent.
  */
 export function decideOutcome(intent: SentIntent, answer: PostAnswer, at: JudgedAt): Verdict {

@@ -52,7 +52,7 @@ beforeEach(async () => {
   running = [];
   clientId = randomUUID();
   resourceId = `/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/rg/providers/Microsoft.ContainerService/managedClusters/c/providers/Microsoft.KubernetesConfiguration/extensions/${clientId}`;
-  const dimensions = ["workflow_completed", "tool_action", "tokens_1k_in", "tokens_1k_out"];
+  const dimensions = ["workflow_completed", "tool_action", "tokens_1k_in", "tokens_1k_out", "documents_analyzed"];
   await command("/control/resources", {
     resourceUri: resourceId,
     ownerClientId: clientId,
@@ -180,7 +180,8 @@ describe("from a counter to an accepted event", () => {
     expect(control).toMatchObject({ mode: "Running", entitlement: { state: "Active", planId: "starter" } });
     expect(pod.sidecar.notReady()).toBeUndefined();
 
-    pod.counters.count({ tool_action: 3n, input_tokens: 2500n });
+    // The agent's own dimension travels like the others: neither the sidecar nor the reporter knows it.
+    pod.counters.count({ tool_action: 3n, input_tokens: 2500n, documents_analyzed: 7n });
     pod.counters.echo({ configDigest: "c1", controlDigest: "d1", mode: "Running", leases: {} });
     await waitFor("the count in PodUsage", async () => {
       const usage = must(await api.client.get(POD_USAGES, { namespace, name: pod.uid }));
@@ -194,6 +195,7 @@ describe("from a counter to an accepted event", () => {
       outcome: { acceptedQuantity: "3", adjustmentBaseUnits: "0", resolvedBy: "Answer" },
     });
     expect(await events()).toEqual([
+      { dimension: "documents_analyzed", quantity: 7 },
       { dimension: "tokens_1k_in", quantity: 2 },
       { dimension: "tool_action", quantity: 3 },
     ]);

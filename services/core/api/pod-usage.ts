@@ -77,6 +77,7 @@ export const podUsageSpecSchema = z
     ),
   );
 
+/** R1: base units since the pod began, whole and in strings; no total may fall. */
 const totalSchema = z
   .object({
     dimension: dimensionSchema,
@@ -152,7 +153,10 @@ export const podUsageStatusSchema = z
     }),
   );
 
-/** Cumulative usage of one pod; its name is the pod's UID. Never owned by a pod: it holds money. */
+/**
+ * Cumulative usage of one pod; its name is the pod's UID. Never owned by a pod: it holds money. R2: the sidecar writes its
+ * status and nothing else, and is refused every other object.
+ */
 export const podUsageSchema = z.object({
   apiVersion: z.string(),
   kind: z.literal("PodUsage"),

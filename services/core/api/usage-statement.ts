@@ -2,7 +2,7 @@ import { z } from "zod";
 import { cel, countSchema, dimensionSchema, hourSchema, mapList, objectMetaSchema, timeSchema } from "./meta.ts";
 import { LEDGER_BOUNDS, shareSchema } from "./usage-ledger.ts";
 
-/** Fixed before the first byte is sent, and never edited: the same quantity is sent however often. */
+/** R4: fixed before the first byte is sent, and never edited: the same quantity is sent however often. */
 export const intentSchema = z.object({
   offerResourceId: z.string().min(1).max(1024).describe("Sent verbatim as resourceUri."),
   hour: hourSchema.describe("The slot, YYYYMMDDhh in UTC."),
