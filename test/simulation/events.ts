@@ -1,0 +1,186 @@
+import type { Stop } from "./gate.ts";
+import { createRandom, type Random } from "./random.ts";
+import { type Setup, USED } from "./setup.ts";
+
+/** What becomes of the next POST. Delay: it lands later. ItemError: one item fails, the others are booked. */
+export type PostFault =
+  | "LoseAnswer"
+  | "LoseRequest"
+  | "Delay"
+  | "Http500"
+  | "Http429"
+  | "Http403"
+  | "Http400"
+  | "Truncate"
+  | "Shuffle"
+  | "Missing"
+  | "ItemError"
+  | "Foreign";
+
+/** What the disk of a crashed sidecar holds of its log. */
+export type LogFate = "Kept" | "Lost" | "Torn" | "Corrupt";
+export type PodWriteFault = "Fail" | "FailDone" | "Delay";
+export type ScrapeFault = "Silent" | "Cut" | "Duplicate";
+
+type OnPod = { readonly pod: number };
+type Turn = { readonly leader: number; readonly at: number; readonly how: Stop };
+type Nothing = Readonly<Record<never, never>>;
+
+/** What may happen. Pods and leaders go by number; a number without a bearer means that nothing happens. */
+interface EventShapes {
+  Use: OnPod & { readonly dimension: string; readonly amount: number };
+  Advance: { readonly seconds: number };
+  /** To `seconds` after the next edge of an hour. */
+  Hour: { readonly seconds: number };
+  /** A leader's turn; at its call number `at` it is stopped, unless 0. */
+  Cycle: Turn;
+  /** A leader that stood still goes on. */
+  Resume: Turn;
+  /** A request that was given up arrives. */
+  Land: { readonly index: number };
+  Post: { readonly fault: PostFault };
+  List: { readonly fault: "None" | "Down" | "Refused" };
+  Outage: { readonly hours: number };
+  Suspend: Nothing;
+  Activate: Nothing;
+  Recreate: Nothing;
+  Operator: Nothing;
+  Backup: Nothing;
+  DeleteLedger: Nothing;
+  Restore: { readonly versionsFall: boolean };
+  AddPod: { readonly agent: number };
+  EndPod: OnPod;
+  /** The pod leaves the API server while its containers run on. */
+  ForceDelete: OnPod;
+  Cut: OnPod;
+  Uncut: OnPod;
+  CrashService: OnPod;
+  DeletePodUsage: OnPod;
+  KillPod: OnPod & { readonly gone: boolean };
+  Reboot: OnPod & { readonly fileLost: boolean };
+  CrashSidecar: OnPod & { readonly log: LogFate };
+  PodWrite: OnPod & { readonly fault: PodWriteFault };
+  Scrape: OnPod & { readonly fault: ScrapeFault };
+  /** The API server's clock less the true time. */
+  Skew: { readonly seconds: number };
+  NodeSkew: { readonly seconds: number };
+}
+export type EventKind = keyof EventShapes;
+export type EventOf<K extends EventKind> = { readonly kind: K } & EventShapes[K];
+export type SimEvent = { [K in EventKind]: EventOf<K> }[EventKind];
+
+type Maker = (random: Random) => readonly SimEvent[];
+
+const PODS = 4;
+const EVENTS_MAX = 70;
+const STOPS = ["Crash", "CrashDone", "Fail", "FailDone", "Delay", "Pause", "PauseDone"] as const;
+const POST_FAULTS = [
+  "LoseAnswer",
+  "LoseAnswer",
+  "LoseRequest",
+  "Delay",
+  "Delay",
+  "Http500",
+  "Http429",
+  "Http403",
+  "Http400",
+  "Truncate",
+  "Shuffle",
+  "Missing",
+  "ItemError",
+] as const;
+
+const pod = (random: Random): number => random.int(PODS);
+const podEvent =
+  (kind: "EndPod" | "ForceDelete" | "Cut" | "Uncut" | "CrashService" | "DeletePodUsage"): Maker =>
+  (random) => [{ kind, pod: pod(random) }];
+const plain =
+  (kind: "Suspend" | "Activate" | "Recreate" | "Operator" | "Backup" | "DeleteLedger"): Maker =>
+  () => [{ kind }];
+
+const cycle: Maker = (random) => [
+  {
+    kind: "Cycle",
+    leader: random.chance(0.8) ? 0 : 1,
+    at: random.chance(0.6) ? 0 : 1 + random.int(random.chance(0.5) ? 12 : 40),
+    how: random.pick(STOPS),
+  },
+];
+
+const hour: Maker = (random) => [
+  { kind: "Hour", seconds: random.chance(0.8) ? 45 + random.int(120) : random.int(45) },
+  ...(random.chance(0.7) ? cycle(random) : []),
+];
+
+const use: Maker = (random) => {
+  const [dimension, most] = random.pick(USED);
+  return [{ kind: "Use", pod: pod(random), dimension, amount: random.int(most + 1) }];
+};
+
+const ORDINARY: readonly (readonly [number, Maker])[] = [
+  [22, use],
+  [22, hour],
+  [14, cycle],
+  [
+    5,
+    (random) => [
+      {
+        kind: "Resume",
+        leader: random.int(2),
+        at: random.chance(0.6) ? 0 : 1 + random.int(8),
+        how: random.pick(STOPS),
+      },
+    ],
+  ],
+  [5, (random) => [{ kind: "Advance", seconds: random.int(random.chance(0.7) ? 300 : 5400) }]],
+  [1, (random) => [{ kind: "Advance", seconds: 3600 * random.int(30) }]],
+  [8, (random) => [{ kind: "Post", fault: random.pick(POST_FAULTS) }]],
+  [3, (random) => [{ kind: "Land", index: random.int(4) }]],
+  [2, (random) => [{ kind: "List", fault: random.pick(["None", "Down", "Refused"]) }]],
+  [0.7, (random) => [{ kind: "Outage", hours: random.pick([1, 5, 23, 25, 27]) }]],
+  [0.5, plain("Suspend")],
+  [0.7, plain("Activate")],
+  [0.3, plain("Recreate")],
+  [1.5, (random) => [{ kind: "AddPod", agent: random.int(3) }]],
+  [2, podEvent("EndPod")],
+  [1.5, (random) => [{ kind: "KillPod", pod: pod(random), gone: random.chance(0.6) }]],
+  [1, podEvent("ForceDelete")],
+  [1.5, podEvent("Cut")],
+  [2, podEvent("Uncut")],
+  [1.5, podEvent("CrashService")],
+  [0.7, (random) => [{ kind: "Reboot", pod: pod(random), fileLost: random.chance(0.5) }]],
+  [
+    2,
+    (random) => [
+      { kind: "CrashSidecar", pod: pod(random), log: random.pick(["Kept", "Kept", "Lost", "Torn", "Corrupt"]) },
+    ],
+  ],
+  [1.5, (random) => [{ kind: "PodWrite", pod: pod(random), fault: random.pick(["Fail", "FailDone", "Delay"]) }]],
+  [1.5, (random) => [{ kind: "Scrape", pod: pod(random), fault: random.pick(["Silent", "Cut", "Duplicate"]) }]],
+  [0.7, (random) => [{ kind: "Skew", seconds: random.pick([-3000, -400, -60, 60, 400, 3000]) }]],
+  [0.5, (random) => [{ kind: "NodeSkew", seconds: random.pick([-4000, -100, 0, 100, 4000]) }]],
+];
+
+const FOREIGN: typeof ORDINARY = [...ORDINARY, [6, () => [{ kind: "Post", fault: "Foreign" }]]];
+
+const DISASTER: typeof ORDINARY = [
+  ...ORDINARY,
+  [4, plain("Backup")],
+  [3, (random) => [{ kind: "Restore", versionsFall: random.chance(0.5) }]],
+  [1.5, plain("DeleteLedger")],
+  [1, podEvent("DeletePodUsage")],
+  [1, plain("Operator")],
+];
+
+const MAKERS = { Ordinary: ORDINARY, Foreign: FOREIGN, Disaster: DISASTER } as const;
+
+/** The events of history `index` under `seed`. */
+export function makeEvents(seed: number, index: number, setup: Setup): SimEvent[] {
+  const random = createRandom(seed, 2 * index + 1);
+  const wanted = 8 + random.int(EVENTS_MAX - 8);
+  const events: SimEvent[] = [];
+  for (let pods = 1 + random.int(3); pods > 0; pods -= 1) events.push({ kind: "AddPod", agent: random.int(3) });
+  events.push({ kind: "Advance", seconds: 10 }, { kind: "Cycle", leader: 0, at: 0, how: "Crash" });
+  while (events.length < wanted) events.push(...random.weighted(MAKERS[setup.profile])(random));
+  return events;
+}

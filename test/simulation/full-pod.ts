@@ -1,0 +1,109 @@
+import { readMetered } from "#core/exposition.ts";
+import { openCounters, type Counters } from "#runtime/counters.ts";
+import { createServerTime } from "#runtime/server-time.ts";
+import { openControlFile } from "../../services/meter/sidecar/control-file.ts";
+import { createSidecarMetrics } from "../../services/meter/sidecar/metrics.ts";
+import { followPodUsage } from "../../services/meter/sidecar/pod-usage.ts";
+import { createSidecar, type Sidecar } from "../../services/meter/sidecar/sidecar.ts";
+import { openStateLog } from "../../services/meter/sidecar/state-log.ts";
+import type { LogFate } from "./events.ts";
+import { peekFile, pokeFile } from "./memory-fs.ts";
+import { PodLife } from "./pod-life.ts";
+import type { PodDoor, PodProcesses } from "./pod-processes.ts";
+import { SCRAPE_SECONDS, USED } from "./setup.ts";
+
+const FINAL_MS = 10_000;
+const nothing = (): void => undefined;
+const SILENT = { debug: nothing, info: nothing, warn: nothing, error: nothing };
+
+/** A pod with the product's counter file, log, follower and sidecar, all of it, on files in memory. */
+export function startFullPod(door: PodDoor): PodProcesses {
+  let boots = 1;
+  const file = (name: string): string => `/${door.uid}/${name}`;
+  const open = (): Counters =>
+    openCounters({
+      file: file("counters"),
+      dimensions: USED.map(([dimension]) => dimension),
+      bootId: `boot${boots}`,
+    });
+  let counters = open();
+  const scrape = (): ReturnType<typeof readMetered> => scrapeOf(counters.exposition(), door);
+  let [life, sidecar] = startSidecar(door, { file, scrape });
+  const crashService = (): void => {
+    counters.close();
+    counters = open();
+  };
+  const crashSidecar = (log: LogFate): void => {
+    life.isDead = true;
+    damageLog(file("usage.log"), log);
+    [life, sidecar] = startSidecar(door, { file, scrape });
+  };
+  return {
+    count(dimension, amount) {
+      if (sidecar.notReady() !== undefined) return false;
+      counters.count({ [dimension]: amount });
+      return true;
+    },
+    wake: () => life.wake(),
+    told: (object) => life.told(object),
+    cut: () => life.cut(),
+    async end() {
+      life.isStopping = true;
+      await sidecar.stop(FINAL_MS);
+    },
+    stop: () => void (life.isDead = true),
+    crashService,
+    crashSidecar,
+    reboot(fileLost) {
+      boots += 1;
+      if (fileLost) pokeFile(file("counters"), undefined);
+      crashService();
+      crashSidecar("Kept");
+    },
+  };
+}
+
+interface Parts {
+  readonly file: (name: string) => string;
+  readonly scrape: () => ReturnType<typeof readMetered>;
+}
+
+function startSidecar(door: PodDoor, { file, scrape }: Parts): [PodLife, Sidecar] {
+  const life = new PodLife(door);
+  const { clock, client } = life;
+  const { uid, namespace } = door;
+  const sidecar = createSidecar({
+    uid,
+    scrapeSeconds: SCRAPE_SECONDS,
+    counterFile: file("counters"),
+    scraper: { scrape: async () => scrape(), close: nothing },
+    stateLog: openStateLog(`/${uid}`, SILENT),
+    controlFile: openControlFile(file("control.json")),
+    time: createServerTime(clock),
+    clock,
+    metrics: createSidecarMetrics(),
+    log: SILENT,
+    follow: (hooks) => followPodUsage({ client, clock, namespace, uid, log: SILENT, ...hooks }),
+  });
+  sidecar.start();
+  return [life, sidecar];
+}
+
+function scrapeOf(text: string, door: PodDoor): ReturnType<typeof readMetered> {
+  const fault = door.takeScrapeFault();
+  if (fault === "Silent") return { ok: false, problem: "no answer" };
+  if (fault === "Cut") return readMetered(text.slice(0, -3));
+  return readMetered(fault === "Duplicate" ? text + text : text);
+}
+
+function damageLog(file: string, fate: LogFate): void {
+  const bytes = peekFile(file);
+  if (!bytes || fate === "Kept") return;
+  if (fate === "Lost") return pokeFile(file, undefined);
+  if (fate === "Torn") return pokeFile(file, bytes.slice(0, Math.max(0, bytes.length - 5)));
+  const middle = Math.floor(bytes.length / 2);
+  pokeFile(
+    file,
+    bytes.map((byte, index) => (index === middle ? byte ^ 0x10 : byte)),
+  );
+}

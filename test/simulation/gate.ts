@@ -1,0 +1,79 @@
+/** Thrown by a port to play the end of a process: memory is lost, the world stays. */
+export class Crash extends Error {}
+
+/** A call that failed, as its caller sees it; whether it was done stands in the kind of stop. */
+export class CallFailed extends Error {}
+
+/**
+ * What happens at one call of a process. …Done: the call was carried out, its answer never came. Delay: the caller gives
+ * up, the request lands later. Pause: the process stands still before the call, or (Done) after it, and may go on later.
+ */
+export type Stop = "Crash" | "CrashDone" | "Fail" | "FailDone" | "Delay" | "Pause" | "PauseDone";
+
+/** All calls of one process to the outside pass here, in order, so that any single one can be stopped. */
+export class Gate {
+  calls = 0;
+  stopAt = 0;
+  how: Stop = "Crash";
+  /** Told when the process stands still. */
+  onPause: () => void = () => undefined;
+  /** Takes requests that land later. */
+  readonly delay: (land: () => void) => void;
+  #resume: (() => void) | undefined;
+
+  constructor(delay: (land: () => void) => void) {
+    this.delay = delay;
+  }
+
+  /** Stops at the `at`th call from now; 0: at none. */
+  arm(at: number, how: Stop): void {
+    this.calls = 0;
+    this.stopAt = at;
+    this.how = how;
+  }
+
+  get isPaused(): boolean {
+    return this.#resume !== undefined;
+  }
+
+  resume(): void {
+    const resume = this.#resume;
+    this.#resume = undefined;
+    resume?.();
+  }
+
+  async pass<T>(run: () => T): Promise<T> {
+    this.calls += 1;
+    if (this.calls !== this.stopAt) return run();
+    switch (this.how) {
+      case "Crash":
+        throw new Crash();
+      case "CrashDone":
+        run();
+        throw new Crash();
+      case "Fail":
+        throw new CallFailed("503");
+      case "FailDone":
+        run();
+        throw new CallFailed("no answer");
+      case "Delay":
+        this.delay(run);
+        throw new CallFailed("timeout");
+      case "Pause":
+        await this.#hold();
+        return run();
+      case "PauseDone": {
+        const result = run();
+        await this.#hold();
+        return result;
+      }
+    }
+  }
+
+  #hold(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#resume = resolve;
+      this.onPause();
+    });
+  }
+}

@@ -1,0 +1,56 @@
+import { HOUR_MS, hourKey, hourStart } from "#core/time.ts";
+import { checkStep } from "./laws.ts";
+import type { Leader } from "./leader.ts";
+import type { World } from "./world.ts";
+
+/** Hours after which a slot without an answer is dead, its day compared, its quantity carried on and accepted. */
+const HOURS_MAX = 75;
+
+/**
+ * All is well again: whoever stood still goes on, late requests land, pods publish, one leader works until nothing is
+ * left to do.
+ */
+export async function heal(world: World): Promise<void> {
+  mend(world);
+  for (const leader of world.leaders) await leader.resume(0, "Crash");
+  for (const land of world.delayed.splice(0)) land();
+  for (const leader of world.leaders) {
+    leader.kill();
+    leader.upgrade("healed");
+  }
+  const [leader] = world.leaders;
+  for (let hours = 0; hours < HOURS_MAX && leader && world.violations.length === 0; hours += 1) {
+    await healHour(world, leader);
+    if (hours >= 1 && isDone(world, leader)) return;
+  }
+}
+
+async function healHour(world: World, leader: Leader): Promise<void> {
+  await world.advance(hourStart(world.apiNowMs()) + HOUR_MS - world.apiNowMs() + 130_000);
+  for (const pod of world.pods) world.operate(pod);
+  for (let turns = 0; turns < 2; turns += 1) {
+    await leader.cycle(0, "Crash");
+    checkStep(world);
+  }
+}
+
+function mend(world: World): void {
+  const { market } = world;
+  market.faults.length = 0;
+  market.listFault = "None";
+  market.downUntilMs = 0;
+  market.setActive(true);
+  world.skewMs = 0;
+  world.setNodeSkew(0);
+  for (const pod of world.pods) {
+    pod.uncut();
+    if (!pod.running) pod.inApi = false;
+  }
+}
+
+function isDone(world: World, leader: Leader): boolean {
+  const ledger = world.api.ledger?.value;
+  if (!ledger || leader.memory?.reconciled !== true || ledger.oldestOpenHour !== undefined) return false;
+  const closed = ledger.lastClosedHour >= hourKey(world.apiNowMs() - HOUR_MS);
+  return closed && world.pods.every((pod) => pod.running || !world.api.podUsages.has(pod.uid));
+}

@@ -1,0 +1,123 @@
+import type { Account, Ledger } from "#core/api/usage-ledger.ts";
+import { toPodView } from "#core/counted.ts";
+import { acceptedOf, reservedOf } from "#core/ledger.ts";
+import { toBaseUnits } from "#core/outcome.ts";
+import { dueAt } from "#core/overage.ts";
+import { dueByOracle } from "./oracle.ts";
+import { USED } from "./setup.ts";
+import type { World } from "./world.ts";
+
+/** What one history amounts to, in base units where nothing else is said. */
+export interface Figures {
+  used: bigint;
+  /** By row of the failure table. */
+  readonly lost: Map<string, bigint>;
+  overBilledUnits: number;
+  underBilledUnits: number;
+}
+
+const checked = new WeakSet<object>();
+
+/** The laws that hold at every step, whatever happened. */
+export function checkStep(world: World): void {
+  for (const [base] of USED) {
+    const counted = countedOf(world, base);
+    const accepted = acceptedByUs(world, base);
+    if (accepted > counted) world.report("I1", `${accepted} of ${base} were accepted, ${counted} were counted`);
+  }
+  const ledger = world.api.ledger;
+  if (!ledger || checked.has(ledger)) return;
+  checked.add(ledger);
+  checkLedger(world, ledger.value);
+}
+
+function checkLedger(world: World, ledger: Ledger): void {
+  const tombstones = new Set(ledger.tombstones.map(({ uid }) => uid));
+  const objects = [...world.api.podUsages.values()];
+  for (const [base] of USED) {
+    const settled = ledger.settled.reduce(
+      (sum, entry) => (entry.dimension === base ? sum + BigInt(entry.total) : sum),
+      0n,
+    );
+    const live = objects
+      .filter(({ metadata }) => !tombstones.has(metadata.name))
+      .flatMap(({ status }) => status?.totals ?? [])
+      .reduce((sum, entry) => (entry.dimension === base ? sum + BigInt(entry.total) : sum), 0n);
+    const counted = countedOf(world, base);
+    if (settled + live > counted)
+      world.report("I6", `${settled} settled and ${live} live of ${base} are more than ${counted} counted`);
+  }
+  if (world.happened.has("Restore") || world.happened.has("DeleteLedger") || world.happened.has("DeletePodUsage"))
+    return;
+  const pods = objects.map(toPodView);
+  for (const account of ledger.accounts) {
+    const due = dueAt(account, { ledger, pods, hour: "9999123123" }) + foreignOf(world, account);
+    const claimed = acceptedOf(account) + reservedOf(account);
+    if (claimed > due) world.report("I4", `${account.dimension} claims ${claimed} of ${due} due`);
+  }
+}
+
+/** The laws that hold once all faults are over: I2, I7, I10, and what the history amounts to. */
+export function checkHealed(world: World): Figures {
+  const figures: Figures = { used: 0n, lost: new Map(), overBilledUnits: 0, underBilledUnits: 0 };
+  addLosses(world, figures);
+  const ledger = world.api.ledger?.value;
+  if (!ledger) {
+    world.report("I2", "there is no ledger after healing");
+    return figures;
+  }
+  if (ledger.oldestOpenHour !== undefined) world.report("I2", `slot ${ledger.oldestOpenHour} is open after healing`);
+  for (const account of ledger.accounts) checkAccount(world, account, figures);
+  return figures;
+}
+
+function checkAccount(world: World, account: Account, figures: Figures): void {
+  const divisor = BigInt(account.divisor);
+  const due = dueByOracle(world, account.dimension);
+  const foreign = foreignOf(world, account);
+  const accepted = toBaseUnits(String(world.market.ours.get(account.dimension) ?? 0), divisor);
+  const left = due - accepted - foreign;
+  const text = `${account.dimension}: ${due} due, ${accepted} accepted of us, ${foreign} of others`;
+  if (accepted > due) {
+    figures.overBilledUnits += Number((accepted - due + divisor - 1n) / divisor);
+    world.report("I2", `over-billed: ${text}`);
+  }
+  if (left >= divisor) figures.underBilledUnits += Number(left / divisor);
+  const isExact = world.setup.profile === "Ordinary";
+  if (isExact && left >= divisor) world.report("I2", `under-billed: ${text}`);
+  if (isExact && acceptedOf(account) !== accepted)
+    world.report("I2", `the ledger credits ${acceptedOf(account)}: ${text}`);
+}
+
+/** I7: what was used and never counted, by cause; more than the cause allows is a violation. */
+function addLosses(world: World, figures: Figures): void {
+  for (const pod of world.pods)
+    for (const [base] of USED) {
+      figures.used += pod.used.get(base) ?? 0n;
+      const lost = pod.unpublished(base);
+      if (lost === 0n) continue;
+      figures.lost.set(pod.lossRow, (figures.lost.get(pod.lossRow) ?? 0n) + lost);
+      const allowed = pod.allowedLossOf(base);
+      if (lost > allowed)
+        world.report("I7", `${pod.uid} lost ${lost} of ${base}, row ${pod.lossRow} allows ${allowed}`);
+    }
+}
+
+/** Base units that sidecars have published, of pods alive and dead. */
+function countedOf(world: World, base: string): bigint {
+  let sum = 0n;
+  for (const pod of world.pods) sum += pod.published.get(base) ?? 0n;
+  return sum;
+}
+
+/** Base units of a base dimension that our own posts brought, over all tiers. */
+function acceptedByUs(world: World, base: string): bigint {
+  let sum = 0n;
+  for (const { id, from, divisor } of world.setup.catalogue.dimensions)
+    if (from === base) sum += BigInt(world.market.ours.get(id) ?? 0) * BigInt(divisor);
+  return sum;
+}
+
+function foreignOf(world: World, account: Account): bigint {
+  return toBaseUnits(String(world.market.foreign.get(account.dimension) ?? 0), BigInt(account.divisor));
+}

@@ -1,0 +1,126 @@
+import { availableParallelism } from "node:os";
+import { parseArgs } from "node:util";
+import type { BatchReport, Failure } from "./batch.ts";
+import { MUTANTS } from "./mutants.ts";
+import { playOnThreads } from "./pool.ts";
+import { profileOf } from "./setup.ts";
+
+const USAGE = `npm run sim -- [options]
+  --histories N   histories to play (default 2000)
+  --seed N        where the choices come from (default: from the clock, printed)
+  --history K     this history alone, with its events
+  --profile NAME  Ordinary, Foreign or Disaster only
+  --mutant NAME   with this seeded bug; success is a violation
+  --mutants       all seeded bugs, as a table
+  --failures N    end after so many failures (default 5)
+  --jobs N        threads (default: all cores)
+  --json          the figures as one JSON object`;
+
+const { values } = parseArgs({
+  options: {
+    histories: { type: "string", default: "2000" },
+    seed: { type: "string" },
+    history: { type: "string" },
+    profile: { type: "string" },
+    mutant: { type: "string" },
+    mutants: { type: "boolean", default: false },
+    failures: { type: "string", default: "5" },
+    jobs: { type: "string" },
+    json: { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
+  },
+});
+
+const say = (text: string): void => void (values.json || console.log(text));
+const seed = values.seed === undefined ? Date.now() % 1_000_000 : toCount("seed", values.seed);
+const single = values.history === undefined ? undefined : toCount("history", values.history);
+const base = {
+  seed,
+  from: single ?? 0,
+  to: single === undefined ? toCount("histories", values.histories) : single + 1,
+  profile: values.profile === undefined ? undefined : profileOf(values.profile),
+  jobs: values.jobs === undefined ? availableParallelism() : toCount("jobs", values.jobs),
+};
+
+if (values.help) console.log(USAGE);
+else if (values.mutants) await playMutants();
+else await playHistories();
+
+async function playHistories(): Promise<void> {
+  const startedMs = Date.now();
+  say(`Seed ${seed}, ${base.to - base.from} histories`);
+  let said = startedMs;
+  const report = await playOnThreads({
+    ...base,
+    mutant: values.mutant,
+    failuresMax: values.mutant === undefined ? toCount("failures", values.failures) : 1,
+    onProgress: (current) => {
+      if (Date.now() - said < 10_000) return;
+      said = Date.now();
+      say(`  ${current.histories} histories, ${current.failures.length} failures`);
+    },
+  });
+  const seconds = (Date.now() - startedMs) / 1000;
+  if (values.json) console.log(JSON.stringify(toJson(report, seconds), undefined, 2));
+  else console.log(toText(report, seconds));
+  const failed = report.failures.length > 0;
+  process.exitCode = failed === (values.mutant !== undefined) ? 0 : 1;
+}
+
+async function playMutants(): Promise<void> {
+  const rows = ["| mutant | caught by | histories | events of the shrunk case |", "|---|---|---|---|"];
+  let missed = 0;
+  for (const { name } of MUTANTS) {
+    const report = await playOnThreads({ ...base, mutant: name, failuresMax: 1, onProgress: () => undefined });
+    const [failure] = report.failures;
+    if (!failure) missed += 1;
+    rows.push(
+      failure
+        ? `| ${name} | ${failure.law} | ${failure.history + 1} | ${failure.events?.length ?? "-"} |`
+        : `| ${name} | **nothing** | ${report.histories} | - |`,
+    );
+    say(rows.at(-1) ?? "");
+  }
+  console.log([`Seed ${seed}: ${MUTANTS.length - missed} of ${MUTANTS.length} mutants caught`, ...rows].join("\n"));
+  process.exitCode = missed === 0 ? 0 : 1;
+}
+
+function toJson(report: BatchReport, seconds: number): Record<string, unknown> {
+  const ppm = (lost: bigint): number =>
+    report.usedBaseUnits === 0n ? 0 : Number((lost * 1_000_000n) / report.usedBaseUnits);
+  return {
+    seed,
+    histories: report.histories,
+    events: report.events,
+    seconds,
+    violations: report.violations,
+    overBilledUnits: report.overBilledUnits,
+    underBilledUnits: report.underBilledUnits,
+    usedBaseUnits: report.usedBaseUnits.toString(),
+    lostPpmByRow: Object.fromEntries(Object.entries(report.lostBaseUnits).map(([row, lost]) => [row, ppm(lost)])),
+    failures: report.failures.map((failure) => ({ ...failure, replay: replayOf(failure) })),
+  };
+}
+
+function toText(report: BatchReport, seconds: number): string {
+  const { failures, ...figures } = toJson(report, seconds);
+  const lines = report.failures.map((failure) =>
+    [
+      `${failure.law} broken in history ${failure.history} (${failure.profile}): ${failure.problem}`,
+      `  ${replayOf(failure)}`,
+      ...(failure.events ?? []).map((event) => `  ${JSON.stringify(event)}`),
+    ].join("\n"),
+  );
+  return [...lines, JSON.stringify(figures, undefined, 2)].join("\n");
+}
+
+function replayOf(failure: Failure): string {
+  const profile = values.profile === undefined ? "" : ` --profile ${values.profile}`;
+  const mutant = values.mutant === undefined ? "" : ` --mutant ${values.mutant}`;
+  return `npm run sim -- --seed ${failure.seed} --history ${failure.history}${profile}${mutant}`;
+}
+
+function toCount(name: string, text: string): number {
+  if (/^[0-9]{1,9}$/.test(text)) return Number(text);
+  throw new Error(`Cannot play as --${name} must be a number of at most nine digits: current value is ${text}`);
+}
