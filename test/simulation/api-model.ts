@@ -63,6 +63,13 @@ export class ApiModel {
     return current?.version === next.version ? this.#storeStatement(next.value) : "Conflict";
   }
 
+  deleteStatement(statement: Versioned<Statement>): "Deleted" | "Changed" {
+    const current = this.readStatement(statement.value.intent);
+    if (current?.version !== statement.version) return "Changed";
+    this.statements.delete(statementName("h", statement.value.intent));
+    return "Deleted";
+  }
+
   deletePodUsage(object: PodUsage): "Deleted" | "Changed" {
     const { name, uid, resourceVersion } = object.metadata;
     const current = this.podUsages.get(name);
@@ -73,10 +80,12 @@ export class ApiModel {
     return "Deleted";
   }
 
-  /** Server-side apply with a uid: refused rather than created. */
-  applyGrants(object: PodUsage, grants: Grants): "Written" | "Gone" {
+  /** Server-side apply with uid and version: refused rather than created, or written over another's write. */
+  applyGrants(object: PodUsage, grants: Grants): "Written" | "Changed" | "Gone" {
     const current = this.podUsages.get(object.metadata.name);
-    if (!current || current.metadata.uid !== object.metadata.uid) return "Gone";
+    if (!current) return "Gone";
+    const { uid, resourceVersion } = current.metadata;
+    if (uid !== object.metadata.uid || resourceVersion !== object.metadata.resourceVersion) return "Changed";
     this.putPodUsage({ ...current, spec: { ...current.spec, grants } }, "Spec");
     return "Written";
   }

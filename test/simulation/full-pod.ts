@@ -4,6 +4,7 @@ import { createServerTime } from "#runtime/server-time.ts";
 import { openControlFile } from "../../services/meter/sidecar/control-file.ts";
 import { createSidecarMetrics } from "../../services/meter/sidecar/metrics.ts";
 import { followPodUsage } from "../../services/meter/sidecar/pod-usage.ts";
+import type { Scraper } from "../../services/meter/sidecar/prometheus.ts";
 import { createSidecar, type Sidecar } from "../../services/meter/sidecar/sidecar.ts";
 import { openStateLog } from "../../services/meter/sidecar/state-log.ts";
 import type { LogFate } from "./events.ts";
@@ -27,7 +28,7 @@ export function startFullPod(door: PodDoor): PodProcesses {
       bootId: `boot${boots}`,
     });
   let counters = open();
-  const scrape = (): ReturnType<typeof readMetered> => scrapeOf(counters.exposition(), door);
+  const scrape = (): Scrape => scrapeOf(counters.exposition(), door);
   let [life, sidecar] = startSidecar(door, { file, scrape });
   const crashService = (): void => {
     counters.close();
@@ -63,9 +64,11 @@ export function startFullPod(door: PodDoor): PodProcesses {
   };
 }
 
+type Scrape = Awaited<ReturnType<Scraper["scrape"]>>;
+
 interface Parts {
   readonly file: (name: string) => string;
-  readonly scrape: () => ReturnType<typeof readMetered>;
+  readonly scrape: () => Scrape;
 }
 
 function startSidecar(door: PodDoor, { file, scrape }: Parts): [PodLife, Sidecar] {
@@ -89,11 +92,12 @@ function startSidecar(door: PodDoor, { file, scrape }: Parts): [PodLife, Sidecar
   return [life, sidecar];
 }
 
-function scrapeOf(text: string, door: PodDoor): ReturnType<typeof readMetered> {
+function scrapeOf(text: string, door: PodDoor): Scrape {
   const fault = door.takeScrapeFault();
-  if (fault === "Silent") return { ok: false, problem: "no answer" };
-  if (fault === "Cut") return readMetered(text.slice(0, -3));
-  return readMetered(fault === "Duplicate" ? text + text : text);
+  if (fault === "Silent") return { ok: false, kind: "Unreachable", problem: "no answer" };
+  const shown = fault === "Cut" ? text.slice(0, -3) : fault === "Duplicate" ? text + text : text;
+  const scrape = readMetered(shown);
+  return scrape.ok ? scrape : { ...scrape, kind: "Malformed" };
 }
 
 function damageLog(file: string, fate: LogFate): void {

@@ -126,6 +126,7 @@ export class Leader {
       readStatement: (slot) => gate.pass(() => api.readStatement(slot)),
       createStatement: (statement) => gate.pass(() => api.createStatement(statement)),
       writeStatement: (statement) => gate.pass(() => api.writeStatement(statement)),
+      deleteStatement: (statement) => gate.pass(() => api.deleteStatement(statement)),
       listStatements: () => gate.pass(() => [...api.statements.values()].map(({ value }) => value)),
       listPodUsages: () => gate.pass(() => [...api.podUsages.values()]),
       isPodGone: (object) => gate.pass(() => this.#door.isPodGone(object.metadata.name)),
@@ -176,5 +177,7 @@ function makeTerms(setup: Setup): Terms {
     checkpointSeconds: CHECKPOINT_SECONDS,
     grantLifeSeconds: 86_400,
     reconcileRequired: setup.reconcileRequired,
+    lateUsage: setup.lateUsage,
+    retention: { days: 45, needsExport: true },
   };
 }

@@ -23,6 +23,7 @@ export interface Setup {
   readonly planId: string;
   readonly switches: Partial<Switches>;
   readonly reconcileRequired: boolean;
+  readonly lateUsage: "Carry" | "Drop";
   /** Two leaders may take turns with old memories; else whoever loses the lease forgets. */
   readonly splitBrain: boolean;
   /** Whole: the product's sidecar with its files. Fold: its fold alone, ten times as fast. */
@@ -84,6 +85,7 @@ export function makeSetup(seed: number, index: number, only?: Profile): Setup {
     planId: "starter",
     switches: makeSwitches(random),
     reconcileRequired: true,
+    lateUsage: "Carry",
     splitBrain: profile !== "Disaster" && random.chance(0.3),
     sidecars: random.chance(0.15) ? "Whole" : "Fold",
     strict: index % 64 === 0,
