@@ -18,6 +18,11 @@ export interface KubeBooksOptions {
 }
 
 const FIELD_MANAGER = "supercargo-reporter";
+/**
+ * Forgets who wrote which field. The API server lists every item of a ledger's lists there, and compares all of it at each
+ * write: with 5,000 settled totals two thirds of the object and four fifths of a write's time. Nobody else writes these.
+ */
+const NO_MANAGED_FIELDS = [{}];
 const HASH_LABEL = "supercargo.dev/offer";
 
 /** The money objects in the API server. */
@@ -86,7 +91,7 @@ async function create<T>(door: Door, writing: Writing<T>): Promise<Versioned<T> 
 
 async function swap<T>(door: Door, writing: Writing<T>, version: string): Promise<Versioned<T> | "Conflict"> {
   const object = toObject(door, writing);
-  const metadata = { ...object.metadata, resourceVersion: version };
+  const metadata = { ...object.metadata, resourceVersion: version, managedFields: NO_MANAGED_FIELDS };
   const result = note(door, await door.client.update(writing.ref, { ...object, metadata }));
   if (!result.ok && (result.error.kind === "Conflict" || result.error.kind === "NotFound")) return "Conflict";
   return toVersioned(valueOf(`write ${writing.ref.kind}`, result), writing);
