@@ -2,9 +2,10 @@ import type { RequestListener } from "node:http";
 import Koa from "koa";
 import type { Router } from "@koa/router";
 import { systemClock, type Clock } from "#runtime/clock.ts";
+import { ConfigError } from "#runtime/config.ts";
 import { withHealth } from "#runtime/health.ts";
 import { createLogger, type Logger } from "#runtime/log.ts";
-import { BodyTooLargeError, startServer, type RunningServer } from "#runtime/server.ts";
+import { BodyTooLargeError, startServer, type RunningServer, type ServerOptions } from "#runtime/server.ts";
 import { createControlRouter } from "./control.ts";
 import { createImdsRouter } from "./imds.ts";
 import { createIssuerRouter } from "./issuer.ts";
@@ -12,6 +13,8 @@ import type { KeyRingOptions } from "./keys.ts";
 import { createMeteringRouter } from "./metering.ts";
 import { createModelRouter, type ModelSettings } from "./model.ts";
 import { emptySeed, type Seed } from "./seed.ts";
+import { createKeeper, readStateFile } from "./state-file.ts";
+import { EVENTS_MAX, restoreState, takeState } from "./state.ts";
 import { createWorld, type World } from "./world.ts";
 
 export type StandInName = "metering" | "model" | "issuer" | "control" | "imds";
@@ -31,6 +34,8 @@ export interface EmulatorOptions {
   readonly main: Address;
   readonly control: Address;
   readonly imds: Address;
+  /** What `main` serves, also over HTTPS: for agents whose metering URL cannot be changed. */
+  readonly tls?: Address & { readonly cert: string; readonly key: string };
   /** The `iss` claim and the base of the issuer's links; the main URL if absent. */
   readonly publicUrl?: string;
   /** Resources, identities and switches at the start and after a reset. */
@@ -39,6 +44,10 @@ export interface EmulatorOptions {
   /** Processes with the same keys believe each other's tokens; random if empty. */
   readonly keys: KeyRingOptions;
   readonly offsetSeconds: number;
+  /** Keeps the state over restarts. If it is there, it counts more than the seed. */
+  readonly stateFile?: string;
+  /** Booked events that are kept, at most 100000. */
+  readonly eventsMax: number;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -48,6 +57,7 @@ export interface Emulator {
   readonly url: string;
   readonly controlUrl: string;
   readonly imdsUrl: string;
+  readonly tlsUrl: string;
   /** Stops all listeners; requests in flight get `deadlineMs`. */
   stop(deadlineMs?: number): Promise<void>;
 }
@@ -64,6 +74,7 @@ function withDefaults(given: Partial<EmulatorOptions>): EmulatorOptions {
     model: { auth: "Key", apiKeys: [], deployments: [] },
     keys: {},
     offsetSeconds: 0,
+    eventsMax: EVENTS_MAX,
     clock: systemClock,
     log: createLogger({ component: "emulator", level: "silent" }),
     ...given,
@@ -73,11 +84,14 @@ function withDefaults(given: Partial<EmulatorOptions>): EmulatorOptions {
 /** Starts the stand-ins and resolves when all listen. The URL of a stand-in that is not started is empty. */
 export async function startEmulator(given: Partial<EmulatorOptions> = {}): Promise<Emulator> {
   const options = withDefaults(given);
-  const world = await createWorld(options);
+  const world = await openWorld(options);
   const servers: RunningServer[] = [];
-  const open = async (routers: readonly Router[], address: Address): Promise<string> => {
+  const open = async (
+    routers: readonly Router[],
+    where: Pick<ServerOptions, "host" | "port" | "tls">,
+  ): Promise<string> => {
     if (routers.length === 0) return "";
-    const server = await startServer({ ...address, handler: toHandler(world, routers), clock: options.clock });
+    const server = await startServer({ ...where, handler: toHandler(world, routers), clock: options.clock });
     servers.push(server);
     return server.url;
   };
@@ -85,16 +99,41 @@ export async function startEmulator(given: Partial<EmulatorOptions> = {}): Promi
   const routers = createRouters(world, options, () => issuerUrl);
   const stop = async (deadlineMs = 0): Promise<void> => {
     await Promise.all(servers.map((server) => server.stop(deadlineMs)));
+    await world.keeper.close();
   };
   try {
     const url = await open(routers.main, options.main);
     issuerUrl ||= url;
     const controlUrl = await open(routers.control, options.control);
-    return { url, controlUrl, imdsUrl: await open(routers.imds, options.imds), stop };
+    const imdsUrl = await open(routers.imds, options.imds);
+    const { tls } = options;
+    const tlsUrl = tls ? await open(routers.main, { host: tls.host, port: tls.port, tls }) : "";
+    return { url, controlUrl, imdsUrl, tlsUrl, stop };
   } catch (error) {
     await stop();
     throw error;
   }
+}
+
+/** The world of before where a file has kept it, else that of the seed. Throws ConfigError for a file that cannot be used. */
+async function openWorld(options: EmulatorOptions): Promise<World> {
+  const { stateFile: file, clock, log } = options;
+  const before = file === undefined ? undefined : readStateFile(file);
+  const world = await createWorld({ ...options, keys: { ...options.keys, before: before?.keys } });
+  if (before) restoreState(world, before.state);
+  if (file === undefined) return world;
+  world.keeper = createKeeper({
+    file,
+    clock,
+    log,
+    take: () => ({ state: takeState(world), keys: world.keys.state() }),
+  });
+  try {
+    await world.keeper.saved();
+  } catch (error) {
+    throw new ConfigError("STATE_FILE", [error instanceof Error ? error.message : String(error)]);
+  }
+  return world;
 }
 
 /** The routers of each listener. */
@@ -131,7 +170,8 @@ function toHandler(world: World, routers: readonly Router[]): RequestListener {
     }
   });
   for (const router of routers) app.use(router.routes()).use(router.allowedMethods());
-  const paths = routers.flatMap((router) => router.stack.map((layer) => String(layer.path)));
+  const layers = routers.flatMap((router) => router.stack).filter((layer) => layer.methods.length > 0);
+  const paths = [...new Set(layers.map((layer) => String(layer.path)))];
   app.use((context) => {
     context.status = 404;
     context.body = { error: { code: "NotFound", message: `Cannot find ${context.path}`, paths } };

@@ -3,6 +3,7 @@ import { parse } from "yaml";
 import { z } from "zod";
 import { ConfigError, parseConfig } from "#runtime/config.ts";
 import { STAND_INS, type EmulatorOptions } from "./app.ts";
+import { EVENTS_MAX } from "./state.ts";
 import { emptySeed, seedSchema, type Seed } from "./seed.ts";
 
 const list = z
@@ -26,6 +27,10 @@ const environment = z.object({
   CONTROL_PORT: port(8081),
   IMDS_HOST: z.string().default("0.0.0.0"),
   IMDS_PORT: port(8082),
+  /** What PORT serves, also over HTTPS when both files are given: certificate chain and key as PEM. */
+  TLS_PORT: port(8443),
+  TLS_CERT_FILE: z.string().min(1).optional(),
+  TLS_KEY_FILE: z.string().min(1).optional(),
   /** The base URL under which clients reach the issuer. */
   PUBLIC_URL: z
     .url()
@@ -43,8 +48,17 @@ const environment = z.object({
   MODEL_API_KEYS: list,
   MODEL_DEPLOYMENTS: list,
   CLOCK_OFFSET_SECONDS: z.coerce.number().int().min(0).max(315_360_000).default(0),
+  /** A JSON file that keeps the state over restarts. */
+  STATE_FILE: z.string().min(1).optional(),
+  /** Booked events that are kept; usage beyond it gets 503. */
+  EVENTS_MAX: z.coerce.number().int().min(25).max(EVENTS_MAX).default(EVENTS_MAX),
   LOG_LEVEL: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
 });
+
+type Settings = z.output<typeof environment>;
+
+/** Names of all settings; docs/emulator.md explains each. */
+export const SETTINGS: readonly string[] = Object.keys(environment.shape);
 
 export interface EmulatorConfig {
   readonly options: Partial<EmulatorOptions>;
@@ -63,9 +77,12 @@ export function readConfig(env: NodeJS.ProcessEnv): EmulatorConfig {
     main: { host: settings.HOST, port: settings.PORT },
     control: { host: settings.HOST, port: settings.CONTROL_PORT },
     imds: { host: settings.IMDS_HOST, port: settings.IMDS_PORT },
+    ...readTls(settings),
     seed: settings.RESOURCES_FILE === undefined ? emptySeed : readSeed(settings.RESOURCES_FILE),
     model: { auth: settings.MODEL_AUTH, apiKeys: settings.MODEL_API_KEYS, deployments: settings.MODEL_DEPLOYMENTS },
     offsetSeconds: settings.CLOCK_OFFSET_SECONDS,
+    eventsMax: settings.EVENTS_MAX,
+    ...(settings.STATE_FILE === undefined ? {} : { stateFile: settings.STATE_FILE }),
     ...(settings.PUBLIC_URL === undefined ? {} : { publicUrl: settings.PUBLIC_URL }),
     keys: {
       ...(settings.SIGNING_SEED === undefined ? {} : { seed: settings.SIGNING_SEED }),
@@ -73,6 +90,16 @@ export function readConfig(env: NodeJS.ProcessEnv): EmulatorConfig {
     },
   };
   return { options, logLevel: settings.LOG_LEVEL };
+}
+
+function readTls(settings: Settings): Pick<EmulatorOptions, "tls"> | undefined {
+  const { TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile, HOST: host, TLS_PORT: port } = settings;
+  if (certFile === undefined && keyFile === undefined) return undefined;
+  if (certFile === undefined || keyFile === undefined)
+    throw new ConfigError("the environment of the emulator", [
+      `${certFile === undefined ? "TLS_CERT_FILE" : "TLS_KEY_FILE"}: must be set when the other of certificate and key is`,
+    ]);
+  return { tls: { host, port, cert: readText(certFile), key: readText(keyFile) } };
 }
 
 /** Reads resources, identities and switches from a YAML or JSON file. */

@@ -9,7 +9,7 @@ import { issueIdentityToken } from "./imds.ts";
 import { METERING_AUDIENCE } from "./metering.ts";
 import { landDelayed } from "./metering-call.ts";
 import { scriptSchema } from "./model-memory.ts";
-import { IDENTITIES_MAX, name, type Seed } from "./seed.ts";
+import { IDENTITIES_MAX, name, resourceSchema, type Seed } from "./seed.ts";
 import { restoreState, STATE_BYTES_MAX, stateSchema, takeState } from "./state.ts";
 import { switchesSchema } from "./switches.ts";
 import { addIdentity, resetWorld, type World } from "./world.ts";
@@ -17,9 +17,11 @@ import { addIdentity, resetWorld, type World } from "./world.ts";
 /** The control API: what tests and demos change, on its own port. `seed` is what a reset goes back to. */
 export function createControlRouter(world: World, seed: Seed): Router {
   const router = new Router({ prefix: "/control" });
-  router.use((_context, next) => {
+  router.use(async (context, next) => {
     landDelayed(world);
-    return next();
+    await next();
+    if (context.method === "GET") world.keeper.touch();
+    else await world.keeper.saved();
   });
   addClock(router, world);
   addResources(router, world);
@@ -29,11 +31,24 @@ export function createControlRouter(world: World, seed: Seed): Router {
   addTokens(router, world);
   addSwitches(router, world);
   addState(router, world, seed);
+  router.get("/schema", show(describeInputs));
   router.get(
     "/requests",
     show(() => ({ requests: world.requests.list() })),
   );
+  router.get(
+    "/requests/metering",
+    show(() => ({ requests: world.exchanges.list() })),
+  );
   return router;
+}
+
+/** JSON Schemas of what people write, with the meaning of each switch and fault. */
+function describeInputs(): Record<string, unknown> {
+  const schemas = { switches: switchesSchema, fault: faultSchema, resource: resourceSchema, state: stateSchema };
+  return Object.fromEntries(
+    Object.entries(schemas).map(([key, schema]) => [key, z.toJSONSchema(schema, { io: "input" })]),
+  );
 }
 
 function addSwitches(router: Router, world: World): void {
@@ -44,14 +59,19 @@ function addSwitches(router: Router, world: World): void {
   router.post(
     "/switches",
     command({
-      schema: switchesSchema.partial(),
-      run(changed) {
-        const given = Object.entries(changed).filter(([, value]) => value !== undefined);
-        world.switches = switchesSchema.parse({ ...world.switches, ...Object.fromEntries(given) });
+      // Not `partial()`: it fills in the default of every switch that is not named.
+      schema: z.preprocess((given) => withPresent(world, given), switchesSchema),
+      run(switches) {
+        world.switches = switches;
         return world.switches;
       },
     }),
   );
+}
+
+/** The switches that are named, and the present value of the others. */
+function withPresent(world: World, given: unknown): unknown {
+  return typeof given === "object" && given !== null && !Array.isArray(given) ? { ...world.switches, ...given } : given;
 }
 
 /** The whole state, an earlier one again, or that of the start. */

@@ -24,6 +24,7 @@ export function toMiddleware(world: World, endpoint: Endpoint): Middleware {
       status = context.req.socket.destroyed && !context.res.headersSent ? 0 : context.status;
     } finally {
       world.requests.add({ standIn, route, status });
+      world.keeper.touch();
       const durationMs = Math.round(world.clock.monotonic() - startMs);
       world.log.info({ standIn, route, status, durationMs }, "Answered request");
     }

@@ -83,7 +83,9 @@ const kinds = [
       variant: z.enum(["NoAcceptedMessage", "OtherDimension", "OtherHour"]),
       ...target,
     })
-    .describe("A Duplicate without its `acceptedMessage`, or with that of another dimension or hour."),
+    .describe(
+      "A Duplicate without its `acceptedMessage`, or with that of another dimension or hour: `variant` is `NoAcceptedMessage`, `OtherDimension` or `OtherHour`.",
+    ),
 ] as const;
 
 /** The kinds that make sense in some routes of the metering API only, and are not used up by others. */

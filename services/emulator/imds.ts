@@ -74,8 +74,18 @@ function findProblem(context: Context): string | undefined {
 
 /** Without a client id one identity is found; several are ambiguous, as on a real node. */
 function findIdentity(world: World, clientId: string | undefined): Identity | undefined {
-  if (clientId !== undefined) return world.identities.get(clientId.toLowerCase());
-  return world.identities.size === 1 ? [...world.identities.values()][0] : undefined;
+  const identities = [...world.identities.values()].filter((identity) => isAlive(world, identity));
+  if (clientId === undefined) return identities.length === 1 ? identities[0] : undefined;
+  return identities.find((identity) => identity.clientId.toLowerCase() === clientId.toLowerCase());
+}
+
+/** By switch an identity ends with the last of its resources. */
+function isAlive(world: World, identity: Identity): boolean {
+  if (world.switches.identityOutlivesResource) return true;
+  const own = [...world.metering.resources.values()].filter(
+    (resource) => resource.ownerClientId.toLowerCase() === identity.clientId.toLowerCase(),
+  );
+  return own.length === 0 || own.some((resource) => resource.state !== "Deleted");
 }
 
 function queryText(context: Context, name: string): string | undefined {

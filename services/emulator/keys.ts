@@ -9,6 +9,7 @@ import {
   type JWK,
   type JWTPayload,
 } from "jose";
+import { z } from "zod";
 
 type TokenCheck = { readonly ok: true; readonly claims: JWTPayload } | { readonly ok: false; readonly reason: string };
 
@@ -21,13 +22,27 @@ export interface KeyRing {
   jwks(): { keys: JWK[] };
   /** Makes a new newest key. Old ones stay valid unless `retireOld`; at most 8 are kept. */
   rotate(options: { retireOld: boolean }): Promise<void>;
+  /** What makes the same keys again. */
+  state(): KeyRingState;
 }
+
+export const keyRingStateSchema = z.strictObject({
+  /** Only if the ring made it itself: a seed of the environment stays there. */
+  seed: z.string().min(1).max(1024).optional(),
+  /** Of the newest key. */
+  generation: z.int().min(0),
+  /** How many generations are still believed. */
+  kept: z.int().min(1).max(8),
+});
+type KeyRingState = z.output<typeof keyRingStateSchema>;
 
 export interface KeyRingOptions {
   /** Processes with the same seed have the same keys. Whoever knows it can make tokens: it protects nothing. */
   readonly seed?: string;
   /** A private key as PKCS8 PEM (RSA signs RS256, P-256 signs ES256) in place of the first derived one. */
   readonly pem?: string;
+  /** What a ring before this one was. A seed given beside it counts more. */
+  readonly before?: KeyRingState | undefined;
 }
 
 interface SigningKey {
@@ -41,9 +56,13 @@ const KEYS_MAX = 8;
 const P256_ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
 
 export async function createKeyRing(options: KeyRingOptions): Promise<KeyRing> {
-  const seed = options.seed ?? randomBytes(32).toString("hex");
-  let generation = 0;
-  let keys = [await toSigningKey(options.pem === undefined ? derivePem(seed, 0) : options.pem)];
+  const ownSeed = options.before?.seed ?? randomBytes(32).toString("hex");
+  const seed = options.seed ?? ownSeed;
+  const makeKey = (number: number): Promise<SigningKey> =>
+    toSigningKey(options.pem !== undefined && number === 0 ? options.pem : derivePem(seed, number));
+  let generation = options.before?.generation ?? 0;
+  const kept = Math.min(options.before?.kept ?? 1, generation + 1);
+  let keys = await Promise.all(Array.from({ length: kept }, (_, age) => makeKey(generation - age)));
   return {
     async sign(claims) {
       const [key] = keys;
@@ -54,9 +73,10 @@ export async function createKeyRing(options: KeyRingOptions): Promise<KeyRing> {
     jwks: () => ({ keys: keys.map((key) => key.publicJwk) }),
     async rotate({ retireOld }) {
       generation += 1;
-      const newest = await toSigningKey(derivePem(seed, generation));
+      const newest = await makeKey(generation);
       keys = [newest, ...(retireOld ? [] : keys)].slice(0, KEYS_MAX);
     },
+    state: () => ({ generation, kept: keys.length, ...(options.seed === undefined ? { seed: ownSeed } : {}) }),
   };
 }
 

@@ -10,7 +10,8 @@ try {
   const config = readConfig(process.env);
   const log = createLogger({ component: "emulator", level: config.logLevel });
   const emulator = await startEmulator({ ...config.options, log });
-  log.info({ url: emulator.url, controlUrl: emulator.controlUrl, imdsUrl: emulator.imdsUrl }, "Started emulator");
+  const { url, controlUrl, imdsUrl, tlsUrl } = emulator;
+  log.info({ url, controlUrl, imdsUrl, tlsUrl }, "Started emulator");
   stopOnSignal(log, [{ name: "servers", stop: () => emulator.stop(STOP_DEADLINE_MS) }]);
 } catch (error) {
   console.error(error instanceof ConfigError ? error.message : error);

@@ -1,3 +1,4 @@
+import type { Echo } from "./metering-event.ts";
 import type { BookedEvent, Refusal, Verdict } from "./metering-store.ts";
 import type { Switches } from "./switches.ts";
 
@@ -29,11 +30,23 @@ export function toBatchItem(verdict: Verdict, context: AnswerContext): Record<st
   if (verdict.status === "Duplicate") {
     const zero = context.switches.duplicateMessageTime === "Zero";
     const time = zero ? "0001-01-01T00:00:00" : messageTime;
-    return { status: "Duplicate", messageTime: time, error: conflict(verdict, context), ...verdict.echo };
+    const error = conflict(verdict, context);
+    return { status: "Duplicate", messageTime: time, error, ...echoOf(verdict.echo, context) };
   }
   const { refusal, resourceId, echo } = verdict;
   const id = resourceId !== undefined && context.switches.answersCarryResourceId ? { resourceId } : {};
-  return { status: refusal.status, messageTime, error: badArgument("usageEventRequest", refusal), ...id, ...echo };
+  const isBare = context.switches.unconfirmedBodies === "Bare" && !CONFIRMED.has(refusal.status);
+  const error = isBare ? {} : { error: badArgument("usageEventRequest", refusal) };
+  return { status: refusal.status, messageTime, ...error, ...id, ...echoOf(echo, context) };
+}
+
+/** Refusals whose batch body was recorded. */
+const CONFIRMED: ReadonlySet<string> = new Set(["Expired", "InvalidDimension", "ResourceNotFound"]);
+
+function echoOf(echo: Echo, { switches }: AnswerContext): Echo {
+  const { resourceUri } = echo;
+  if (switches.answersUriCase === "AsSent" || typeof resourceUri !== "string") return echo;
+  return { ...echo, resourceUri: resourceUri.toLowerCase() };
 }
 
 /** The envelope of every 400, and of `error` in a refused item. */
@@ -62,14 +75,14 @@ export function formatMessageTime(ms: number): string {
 }
 
 function acceptedBody(booked: BookedEvent, context: AnswerContext): Record<string, unknown> {
-  return eventBody(booked, "Accepted", context.switches.answersCarryResourceId);
+  return eventBody(booked, "Accepted", context.switches);
 }
 
 function conflict(
   { booked, withoutMessage }: Extract<Verdict, { status: "Duplicate" }>,
   context: AnswerContext,
 ): Record<string, unknown> {
-  const acceptedMessage = eventBody(booked, "Duplicate", context.switches.answersCarryResourceId);
+  const acceptedMessage = eventBody(booked, "Duplicate", context.switches);
   return {
     ...(withoutMessage ? {} : { additionalInfo: { acceptedMessage } }),
     message: "This usage event already exist.",
@@ -77,13 +90,13 @@ function conflict(
   };
 }
 
-function eventBody(booked: BookedEvent, status: string, withResourceId: boolean): Record<string, unknown> {
+function eventBody(booked: BookedEvent, status: string, switches: Switches): Record<string, unknown> {
   return {
     usageEventId: booked.usageEventId,
     status,
     messageTime: formatMessageTime(booked.bookedMs),
-    ...(withResourceId ? { resourceId: booked.resourceId } : {}),
-    resourceUri: booked.resourceUri,
+    ...(switches.answersCarryResourceId ? { resourceId: booked.resourceId } : {}),
+    resourceUri: switches.answersUriCase === "Lower" ? booked.resourceUri.toLowerCase() : booked.resourceUri,
     quantity: booked.quantity,
     dimension: booked.dimension,
     effectiveStartTime: booked.effectiveStartTime,

@@ -1,12 +1,10 @@
-import { z } from "zod";
 import type { StruckFaults } from "./faults.ts";
-import { badArgument, forbidden, toBatchItem, toSingleAnswer, type HttpAnswer } from "./metering-answers.ts";
-import { bookForeign, judgeItem, submitItem, type CallContext, type Verdict } from "./metering-store.ts";
+import { badArgument, toBatchItem, toSingleAnswer, type HttpAnswer } from "./metering-answers.ts";
+import { BATCH_MAX, findClash, readItems, refuseWhole } from "./metering-batch.ts";
+import { parseUsageEvent } from "./metering-event.ts";
+import { bookForeign, submitItem, type CallContext, type Verdict } from "./metering-store.ts";
 import { distort, strikeItem, strikeResults } from "./metering-strikes.ts";
 import type { World } from "./world.ts";
-
-const BATCH_MAX = 25;
-const NOT_AUTHORIZED = "Client is not authorized for this usage resource.";
 
 /** A POST of usage, its token checked and its JSON read. */
 export interface UsageCall {
@@ -18,6 +16,10 @@ export interface UsageCall {
 
 /** Judges, books and answers a POST of usage, now or when a delayed one lands. */
 export function answerUsage(world: World, usage: UsageCall): HttpAnswer {
+  if (world.metering.bookedCount + BATCH_MAX > world.eventsMax) {
+    world.log.error({ eventsMax: world.eventsMax }, "Refused usage as the emulator is full of booked events");
+    return { status: 503, body: `The emulator keeps at most ${world.eventsMax} booked events: reset it` };
+  }
   return usage.route === "usageEvent" ? answerSingle(world, usage) : answerBatch(world, usage);
 }
 
@@ -45,11 +47,11 @@ function answerBatch(world: World, { body, call, faults }: UsageCall): HttpAnswe
   const items = readItems(body, call.switches.parsing);
   if (!items)
     return refuse({ target: "request", message: `The request must be a list of 1 to ${BATCH_MAX} usage events.` });
-  const whole = refuseWhole(world, items, call);
+  const whole = refuseWhole(world.metering, items, call);
   if (whole) return whole;
   const foreign = faults.find("ForeignWriter");
   if (foreign) bookForeign(world.metering, items[0], { quantity: foreign.quantity, call });
-  const results = items.map((item) => answerItem(world, item, { call, faults }));
+  const results = items.map((item, index) => answerItem(world, item, { before: items.slice(0, index), call, faults }));
   const result = strikeResults(results, faults);
   return { status: 200, body: { result, count: result.length } };
 }
@@ -57,38 +59,19 @@ function answerBatch(world: World, { body, call, faults }: UsageCall): HttpAnswe
 function answerItem(
   world: World,
   item: unknown,
-  { call, faults }: { call: CallContext; faults: StruckFaults },
+  how: { readonly before: readonly unknown[]; readonly call: CallContext; readonly faults: StruckFaults },
 ): Record<string, unknown> {
+  const { before, call, faults } = how;
   const struck = strikeItem(item, { call, faults });
   if (struck && !struck.booked) return struck.answer;
+  const clash = findClash(before, item, call.switches);
+  if (clash) {
+    const { echo } = parseUsageEvent(item, call.switches.parsing);
+    return toBatchItem({ status: "Refused", refusal: clash.refusal, echo }, call);
+  }
   const verdict = submitItem(world.metering, item, call);
   logVerdict(world, verdict);
   return struck?.answer ?? toBatchItem(distort(verdict, faults), call);
-}
-
-/** What fails the whole batch by switch; nothing of it is booked then. */
-function refuseWhole(world: World, items: readonly unknown[], call: CallContext): HttpAnswer | undefined {
-  for (const item of items) {
-    const verdict = judgeItem(world.metering, item, call);
-    if (verdict.status !== "Refused") continue;
-    if (verdict.refusal.malformed && call.switches.malformedInBatch === "WholeCall")
-      return { status: 400, body: badArgument("usageEventRequest", verdict.refusal) };
-    if (verdict.refusal.status === "ResourceNotAuthorized" && call.switches.notOwnedInBatch === "WholeCall")
-      return { status: 403, body: forbidden(NOT_AUTHORIZED) };
-  }
-  return undefined;
-}
-
-function readItems(body: unknown, parsing: "Strict" | "Lenient"): readonly unknown[] | undefined {
-  const fields = z.record(z.string(), z.unknown()).safeParse(body);
-  if (!fields.success) return undefined;
-  const key = Object.keys(fields.data).find((name) => (parsing === "Strict" ? name : name.toLowerCase()) === "request");
-  const items = z
-    .array(z.unknown())
-    .min(1)
-    .max(BATCH_MAX)
-    .safeParse(key === undefined ? undefined : fields.data[key]);
-  return items.success ? items.data : undefined;
 }
 
 /** A 400 in the envelope of the metering API. */

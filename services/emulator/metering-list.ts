@@ -26,20 +26,21 @@ export function listUsage(state: MeteringState, query: ListQuery, context: ListC
   const rows = new Map<string, BookedEvent[]>();
   for (const event of listBooked(state)) {
     if (!isVisible(findResource(state, event.resourceUri), event, context)) continue;
-    const key = [dayOf(event), event.resourceId, event.dimension, event.planId].join(" ");
+    const key = [dayOf(event, context.switches), event.resourceId, event.dimension, event.planId].join(" ");
     const row = rows.get(key);
     if (row) row.push(event);
     else rows.set(key, [event]);
   }
   return [...rows.values()]
-    .filter(([first]) => first !== undefined && isInRange(dayOf(first), query, context.switches))
-    .map((events) => toRow(events, context))
+    .filter(([first]) => first !== undefined && isInRange(dayOf(first, context.switches), query, context.switches))
+    .map((events) => toRow(state, events, context))
     .filter((row) => matches(row, query))
     .sort((a, b) => String(b["usageDate"]).localeCompare(String(a["usageDate"])));
 }
 
 function isVisible(resource: Resource | undefined, event: BookedEvent, context: ListContext): boolean {
   const { listShows, listDelaySeconds } = context.switches;
+  if (listShows === "Nothing") return false;
   const own = resource?.ownerClientId.toLowerCase() === context.callerClientId.toLowerCase();
   return (own || listShows === "AllResources") && context.nowMs >= event.bookedMs + listDelaySeconds * 1000;
 }
@@ -49,34 +50,37 @@ function isInRange(dayMs: number, query: ListQuery, switches: Switches): boolean
   return dayMs >= startMs && (query.endMs === undefined || dayMs <= query.endMs);
 }
 
-function toRow(events: readonly BookedEvent[], context: ListContext): Record<string, unknown> {
+function toRow(state: MeteringState, events: readonly BookedEvent[], context: ListContext): Record<string, unknown> {
   const [first] = events;
   if (!first) throw new Error("Cannot list a row without events");
-  const submitted = events.reduce((sum, event) => sum + event.quantity, 0);
+  const { switches } = context;
+  const quantity = events.reduce((sum, event) => sum + event.quantity, 0);
+  const repeated = switches.listCountsRepeats
+    ? events.reduce((sum, event) => sum + (state.repeated.get(event.usageEventId) ?? 0), 0)
+    : 0;
   const newestMs = Math.max(...events.map((event) => event.bookedMs));
-  const done = context.nowMs >= newestMs + context.switches.reconDelaySeconds * 1000;
-  const reconStatus = done ? context.switches.reconOutcome : "Submitted";
+  const done = context.nowMs >= newestMs + switches.reconDelaySeconds * 1000;
+  const reconStatus = done ? switches.reconOutcome : "Submitted";
   return {
-    usageDate: `${new Date(dayOf(first)).toISOString().slice(0, 19)}Z`,
+    usageDate: `${new Date(dayOf(first, switches)).toISOString().slice(0, 19)}Z`,
     usageResourceId: first.resourceId,
     dimension: first.dimension,
     planId: first.planId,
     planName: done ? first.planId : "",
     offerId: first.offerId,
     offerName: done ? first.offerId : "",
-    // The value for container offers is not known; clients may not read it.
-    offerType: "",
+    offerType: switches.listOfferType,
     azureSubscriptionId: /^\/subscriptions\/([^/]+)/i.exec(first.resourceUri)?.[1] ?? "",
     reconStatus,
-    submittedQuantity: submitted,
-    processedQuantity: processedQuantity(submitted, reconStatus),
-    submittedCount: events.length,
+    submittedQuantity: quantity + repeated,
+    processedQuantity: processedQuantity(quantity, reconStatus),
+    submittedCount: switches.listCountIs === "Events" ? events.length : quantity + repeated,
   };
 }
 
-function processedQuantity(submitted: number, reconStatus: string): number {
-  if (reconStatus === "Accepted") return submitted;
-  return reconStatus === "Mismatch" ? submitted / 2 : 0;
+function processedQuantity(quantity: number, reconStatus: string): number {
+  if (reconStatus === "Accepted") return quantity;
+  return reconStatus === "Mismatch" ? quantity / 2 : 0;
 }
 
 function matches(row: Record<string, unknown>, query: ListQuery): boolean {
@@ -90,6 +94,6 @@ function matches(row: Record<string, unknown>, query: ListQuery): boolean {
   return filters.every(([name, wanted]) => wanted === undefined || row[name] === wanted);
 }
 
-function dayOf(event: BookedEvent): number {
-  return Math.floor(event.effectiveMs / DAY_MS) * DAY_MS;
+function dayOf(event: BookedEvent, { listDayOf }: Switches): number {
+  return Math.floor((listDayOf === "MessageTime" ? event.bookedMs : event.effectiveMs) / DAY_MS) * DAY_MS;
 }

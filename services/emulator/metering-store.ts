@@ -112,15 +112,12 @@ export function judgeItem(state: MeteringState, raw: unknown, call: CallContext)
   }
   const { event, echo } = parsed;
   const resource = findResource(state, event.resourceUri);
-  if (!resource) return { status: "Refused", refusal: refuse("ResourceNotFound", "resourceId", RESOURCE_TEXT), echo };
-  for (const check of [checkOwner, checkState, checkDimension, checkQuantity]) {
-    const refusal = check(event, resource, call);
-    if (refusal) return { status: "Refused", refusal, echo, resourceId: resource.resourceId };
-  }
-  const late = checkTime(event, call);
+  if (!resource || !isSameUri(resource, event, call.switches))
+    return { status: "Refused", refusal: refuse("ResourceNotFound", "resourceId", RESOURCE_TEXT), echo };
   const taken = findSlot(state, event, call.switches);
-  if (late && !(taken && call.switches.afterExpiry === "Duplicate"))
-    return { status: "Refused", refusal: late, echo, resourceId: resource.resourceId };
+  const late = taken && call.switches.afterExpiry === "Duplicate" ? undefined : checkTime(event, call);
+  const refusal = firstRefusal({ late, rest: checkRest(event, resource, call) }, call.switches);
+  if (refusal) return { status: "Refused", refusal, echo, resourceId: resource.resourceId };
   if (taken) return { status: "Duplicate", booked: taken, echo };
   return { status: "Accepted", booked: toBooked(event, resource, call), echo };
 }
@@ -157,12 +154,29 @@ function noteRepeat(state: MeteringState, { booked, echo }: Extract<Verdict, { s
   state.repeated.set(usageEventId, (state.repeated.get(usageEventId) ?? 0) + Number(echo["quantity"]));
 }
 
-function checkOwner(_event: UsageEvent, resource: Resource, call: CallContext): Refusal | undefined {
+function firstRefusal(
+  { late, rest }: { readonly late: Refusal | undefined; readonly rest: Refusal | undefined },
+  { checkOrder }: Switches,
+): Refusal | undefined {
+  return checkOrder === "TimeFirst" ? (late ?? rest) : (rest ?? late);
+}
+
+/** The first refusal of what has nothing to do with time. */
+function checkRest(event: UsageEvent, resource: Resource, call: CallContext): Refusal | undefined {
+  return (
+    checkOwner(resource, call) ??
+    checkState(resource, call) ??
+    checkDimension(event, resource, call) ??
+    checkQuantity(event, call)
+  );
+}
+
+function checkOwner(resource: Resource, call: CallContext): Refusal | undefined {
   if (resource.ownerClientId.toLowerCase() === call.callerClientId.toLowerCase()) return undefined;
   return refuse("ResourceNotAuthorized", "resourceUri", "Client is not authorized for this usage resource.");
 }
 
-function checkState(_event: UsageEvent, resource: Resource, call: CallContext): Refusal | undefined {
+function checkState(resource: Resource, call: CallContext): Refusal | undefined {
   if (resource.state !== "Active") return refuse("ResourceNotActive", "resourceId", RESOURCE_TEXT);
   const { recreatedWaitSeconds, recreatedStatus } = call.switches;
   const waits = resource.recreatedMs !== undefined && call.nowMs < resource.recreatedMs + recreatedWaitSeconds * 1000;
@@ -187,15 +201,16 @@ function isBought(event: UsageEvent, resource: Resource, switches: Switches): bo
   return switches.formerPlan === "Accepted" || hourStartMs < former.untilMs;
 }
 
-function checkQuantity(event: UsageEvent): Refusal | undefined {
-  if (event.quantity > 0) return undefined;
+function checkQuantity(event: UsageEvent, call: CallContext): Refusal | undefined {
+  if (bookedQuantity(event.quantity, call.switches) > 0) return undefined;
   return refuse("InvalidQuantity", "quantity", "The quantity provided is invalid.");
 }
 
 function checkTime(event: UsageEvent, call: CallContext): Refusal | undefined {
   const { expiryComparedTo, futureToleranceSeconds } = call.switches;
   const hourEndMs = (Math.floor(event.effectiveMs / HOUR_MS) + 1) * HOUR_MS;
-  const comparedMs = expiryComparedTo === "EndOfHour" ? hourEndMs : event.effectiveMs;
+  const compared = { EffectiveStartTime: event.effectiveMs, StartOfHour: hourEndMs - HOUR_MS, EndOfHour: hourEndMs };
+  const comparedMs = compared[expiryComparedTo];
   const expired = call.nowMs - comparedMs > WINDOW_MS;
   const inFuture = event.effectiveMs > call.nowMs + futureToleranceSeconds * 1000;
   return expired || inFuture ? refuse("Expired", "effectiveStartTime", TIME_TEXT) : undefined;
@@ -213,12 +228,21 @@ function findSlot(state: MeteringState, event: UsageEvent, switches: Switches): 
 function toBooked(event: UsageEvent, resource: Resource, call: CallContext): BookedEvent {
   return {
     ...event,
+    quantity: bookedQuantity(event.quantity, call.switches),
     usageEventId: call.newId(),
     resourceId: resource.resourceId,
     offerId: resource.offerId,
     bookedMs: call.nowMs,
     writer: call.callerClientId,
   };
+}
+
+function isSameUri(resource: Resource, event: UsageEvent, { uriIgnoresCase }: Switches): boolean {
+  return uriIgnoresCase || resource.resourceUri === event.resourceUri;
+}
+
+function bookedQuantity(quantity: number, { quantityDecimals }: Switches): number {
+  return quantityDecimals === "All" ? quantity : Number(quantity.toFixed(quantityDecimals));
 }
 
 function hourKey(event: UsageEvent): string {

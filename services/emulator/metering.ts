@@ -1,5 +1,5 @@
 import { Router } from "@koa/router";
-import type { Context } from "koa";
+import type { Context, Middleware } from "koa";
 import { z } from "zod";
 import { bearerToken, dropConnection, readJson, toMiddleware, type Endpoint } from "./endpoint.ts";
 import type { StruckFaults } from "./faults.ts";
@@ -23,11 +23,16 @@ interface Post {
   readonly faults: StruckFaults;
 }
 
+/** Of requests being answered: what they sent, and whose token it was. */
+const bodies = new WeakMap<Context, unknown>();
+const callers = new WeakMap<Context, string>();
+
 type Answer = (context: Context, call: CallContext, faults: StruckFaults) => Promise<HttpAnswer> | HttpAnswer;
 
 /** The Marketplace metering API under `/api`. Bodies and rules: docs/emulator.md. */
 export function createMeteringRouter(world: World): Router {
   const router = new Router({ prefix: "/api" });
+  router.use(noteExchanges(world));
   const at = (route: string, answer: Answer) => toMiddleware(world, meteringEndpoint(world, route, answer));
   for (const route of ["usageEvent", "batchUsageEvent"] as const)
     router.post(
@@ -39,6 +44,26 @@ export function createMeteringRouter(world: World): Router {
     at("usageEvents", (context, call) => answerList(world, context, call)),
   );
   return router;
+}
+
+/** Keeps request and answer for the control API. */
+function noteExchanges(world: World): Middleware {
+  return async (context, next) => {
+    await next();
+    const { response } = context;
+    const isAnswered = context.respond !== false;
+    world.exchanges.add({
+      at: new Date(world.time.now()).toISOString(),
+      method: context.method,
+      url: context.url,
+      requestId: response.get("x-ms-requestid"),
+      callerClientId: callers.get(context),
+      request: bodies.get(context),
+      status: isAnswered ? context.status : 0,
+      reason: response.get("x-emulator-reason") || undefined,
+      answer: isAnswered ? context.body : undefined,
+    });
+  };
 }
 
 function meteringEndpoint(world: World, route: string, answer: Answer): Endpoint {
@@ -83,6 +108,9 @@ async function answerCaller(
   }
   if (context.query["api-version"] !== API_VERSION)
     return refuse({ target: "api-version", message: `The api-version must be ${API_VERSION}.` });
+  callers.set(context, caller.clientId);
+  const limited = checkRate(world, context, caller.clientId);
+  if (limited) return limited;
   const { switches, newId } = world;
   return how.answer(context, { callerClientId: caller.clientId, nowMs: world.time.now(), switches, newId }, how.faults);
 }
@@ -102,17 +130,32 @@ async function checkToken(world: World, context: Context): Promise<Caller> {
   return clientId.success ? { ok: true, clientId: clientId.data } : { ok: false, reason: "no appid claim" };
 }
 
+/** 429 for an identity that asks too often, by switch. */
+function checkRate(world: World, context: Context, clientId: string): HttpAnswer | undefined {
+  const { requestsPerMinuteMax, rateLimitRetryAfterSeconds } = world.switches;
+  const isWithin = world.rate.take(clientId, world.clock.now()) <= requestsPerMinuteMax;
+  if (isWithin || requestsPerMinuteMax === 0) return undefined;
+  if (rateLimitRetryAfterSeconds > 0) context.set("retry-after", String(rateLimitRetryAfterSeconds));
+  return { status: 429, body: "Emulated status 429" };
+}
+
 /** A POST of usage: answered, or held back when a fault delays it. */
 async function answerPost(world: World, context: Context, { route, call, faults }: Post): Promise<HttpAnswer> {
   const body = await readJson(context, BODY_BYTES_MAX);
   if (!body.ok)
     return { status: body.status, body: badArgument("usageEventRequest", { target: "body", message: body.message }) };
+  bodies.set(context, body.value);
   const delay = faults.find("DelayedRequest");
-  if (!delay) return answerUsage(world, { route, body: body.value, call, faults });
+  if (!delay) {
+    const answer = answerUsage(world, { route, body: body.value, call, faults });
+    await world.keeper.saved();
+    return answer;
+  }
   const landsAt = new Date(call.nowMs + delay.afterSeconds * 1000).toISOString();
   const { callerClientId } = call;
   const held = world.delayed.hold({ id: world.newId(), route, callerClientId, landsAt, body: body.value });
   if (!held) world.log.warn({ route }, "Lost a delayed request as too many are on their way");
+  await world.keeper.saved();
   dropConnection(context);
   return { status: 0, body: undefined };
 }
@@ -120,6 +163,7 @@ async function answerPost(world: World, context: Context, { route, call, faults 
 function answerList(world: World, context: Context, call: CallContext): HttpAnswer {
   const query = readListQuery(context);
   if ("target" in query) return refuse(query);
+  if (!call.switches.listAllowed) return { status: 403, body: forbidden("Client is not authorized for this call.") };
   return { status: 200, body: listUsage(world.metering, query, call) };
 }
 

@@ -41,6 +41,8 @@ export const stateSchema = z
     clock: z.strictObject({
       offsetSeconds: z.int().min(0).max(OFFSET_SECONDS_MAX),
       speed: z.number().min(1).max(SPEED_MAX).default(1),
+      /** System time of the snapshot: a faster clock ran on since. */
+      systemTime: z.iso.datetime().optional(),
     }),
     tokenLifetimeSeconds: z.int().min(1).max(604_800).default(86_400),
     switches: switchesSchema,
@@ -78,7 +80,11 @@ export function takeState(world: World): Record<string, unknown> {
   const { repeated } = world.metering;
   return {
     version: 1,
-    clock: { offsetSeconds: world.time.offsetSeconds(), speed: world.time.speed() },
+    clock: {
+      offsetSeconds: world.time.offsetSeconds(),
+      speed: world.time.speed(),
+      systemTime: new Date(world.clock.now()).toISOString(),
+    },
     tokenLifetimeSeconds: world.tokenLifetimeSeconds,
     switches: world.switches,
     identities: [...world.identities.values()],
@@ -109,11 +115,17 @@ export function restoreState(world: World, state: State): void {
   world.identities.clear();
   for (const identity of state.identities) world.identities.set(identity.clientId.toLowerCase(), identity);
   world.time.setSpeed(state.clock.speed);
-  world.time.advanceTo(state.clock.offsetSeconds);
+  world.time.advanceTo(offsetNow(state.clock, world.clock.now()));
   world.delayed.load(state.delayed);
   world.faults.load(state.faults);
   world.requests.load(state.requests);
   world.model.load(state.model);
+}
+
+/** The offset that a clock has reached when it ran on since its snapshot. */
+function offsetNow({ offsetSeconds, speed, systemTime }: State["clock"], nowMs: number): number {
+  const passedMs = systemTime === undefined ? 0 : Math.max(0, nowMs - Date.parse(systemTime));
+  return Math.min(OFFSET_SECONDS_MAX, offsetSeconds + Math.ceil((passedMs / 1000) * (speed - 1)));
 }
 
 /** An event as the control API shows it, with instants as text. */

@@ -68,7 +68,7 @@ export async function startKit(options: Partial<EmulatorOptions> = {}): Promise<
       request(`${emulator.url}/api/${path}?api-version=2018-08-31`, {
         method: "POST",
         body,
-        headers: { authorization: `Bearer ${await token()}`, ...headers },
+        headers: { authorization: headers["authorization"] ?? `Bearer ${await token()}`, ...headers },
       }),
     list: async (query, bearer) =>
       request(`${emulator.url}/api/usageEvents?api-version=2018-08-31&${query}`, {

@@ -3,12 +3,15 @@ import type { Clock } from "#runtime/clock.ts";
 import type { Logger } from "#runtime/log.ts";
 import { createDelayedRequests, type DelayedRequests } from "./delayed.ts";
 import { createEmulatedClock, type EmulatedClock } from "./emulated-clock.ts";
+import { createExchanges, type Exchanges } from "./exchanges.ts";
 import { createFaults, type Faults } from "./faults.ts";
 import { createKeyRing, type KeyRing, type KeyRingOptions } from "./keys.ts";
 import { createMeteringState, putResource, type MeteringState, type Resource } from "./metering-store.ts";
 import { createModelMemory, type ModelMemory } from "./model-memory.ts";
+import { createRequestRate, type RequestRate } from "./rate.ts";
 import { createRequestCounts, type RequestCounts } from "./requests.ts";
 import { toResource, type Seed } from "./seed.ts";
+import { noKeeper, type Keeper } from "./keeper.ts";
 import type { Switches } from "./switches.ts";
 
 /** An identity that IMDS knows on this node. */
@@ -28,6 +31,12 @@ export interface World {
   /** The metering API's clock. Tokens live in real time, as their clients do. */
   readonly time: EmulatedClock;
   readonly requests: RequestCounts;
+  readonly exchanges: Exchanges;
+  readonly rate: RequestRate;
+  /** How many booked events are kept; more are refused, as none is forgotten. */
+  readonly eventsMax: number;
+  /** Keeps what must outlive the process. */
+  keeper: Keeper;
   readonly model: ModelMemory;
   /** By lower-cased client id. */
   readonly identities: Map<string, Identity>;
@@ -41,6 +50,7 @@ export interface WorldOptions {
   readonly seed: Seed;
   readonly keys: KeyRingOptions;
   readonly offsetSeconds: number;
+  readonly eventsMax: number;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -58,6 +68,10 @@ export async function createWorld(options: WorldOptions): Promise<World> {
     delayed: createDelayedRequests(),
     time: createEmulatedClock(options.clock, options.offsetSeconds),
     requests: createRequestCounts(),
+    exchanges: createExchanges(),
+    rate: createRequestRate(),
+    eventsMax: options.eventsMax,
+    keeper: noKeeper,
     model: createModelMemory(),
     identities: new Map(),
     metering: createMeteringState(),
@@ -76,6 +90,7 @@ export function resetWorld(world: World, seed: Seed): void {
   world.faults.load([]);
   world.delayed.load([]);
   world.requests.load([]);
+  world.exchanges.clear();
   world.model.load({ tallies: [], scripts: [] });
   world.identities.clear();
   for (const identity of seed.identities) addIdentity(world, identity.clientId);

@@ -1,4 +1,5 @@
 import type { IncomingMessage, RequestListener, Server } from "node:http";
+import { getBuiltinModule } from "node:process";
 import type { Clock } from "./clock.ts";
 import { createServer } from "./node-http.ts";
 
@@ -14,6 +15,8 @@ export interface ServerOptions {
   readonly requestTimeoutMs?: number;
   /** A connection on which nothing moves for so long is closed, whatever it waits for; 0 for never. @default 0 */
   readonly silentMs?: number;
+  /** HTTPS with this certificate and key, both PEM. @default plain HTTP */
+  readonly tls?: { readonly cert: string; readonly key: string };
   readonly clock: Clock;
 }
 
@@ -28,7 +31,11 @@ export interface RunningServer {
 /** Listens and resolves with the real port (0 asks for a free one). Rejects with a clear error when it cannot listen. */
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const host = options.host ?? "0.0.0.0";
-  const server = createServer({ maxHeaderSize: 32 * 1024 }, options.handler);
+  const { tls, handler } = options;
+  const settings = { maxHeaderSize: 32 * 1024 };
+  const server = tls
+    ? getBuiltinModule("node:https").createServer({ ...settings, ...tls }, handler)
+    : createServer(settings, handler);
   server.keepAliveTimeout = options.keepAliveTimeoutMs ?? 75_000;
   server.headersTimeout = server.keepAliveTimeout + 1_000;
   server.requestTimeout = options.requestTimeoutMs ?? 60_000;
@@ -38,7 +45,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   const port = typeof address === "object" && address ? address.port : options.port;
   return {
     port,
-    url: `http://${host === "0.0.0.0" ? "127.0.0.1" : host}:${port}`,
+    url: `${tls ? "https" : "http"}://${host === "0.0.0.0" ? "127.0.0.1" : host}:${port}`,
     server,
     stop: (deadlineMs) => stopServer(server, deadlineMs, options.clock),
   };
