@@ -1,38 +1,39 @@
-import type { Account, Attribution, Ledger, Reservation, Share } from "./api/usage-ledger.ts";
+import type { Account, Ledger, Reservation } from "./api/usage-ledger.ts";
 import { LEDGER_BOUNDS } from "./api/usage-ledger.ts";
+import { openAccounts } from "./accounts.ts";
+import { addParts, coveredBy, nameTeams, type Parts, teamsOf, toShares } from "./attributions.ts";
 import { livePods, type PodView, sumOf } from "./counted.ts";
+import { type LateUsage, fadeUsualHour, postableOf } from "./late-usage.ts";
 import {
-  acceptedOf,
+  claimedOf,
   COUNT_MAX,
+  dropUnits,
   expireTombstones,
   foldOldDays,
   isSendable,
   replaceAccount,
-  reservedOf,
   type Slot,
 } from "./ledger.ts";
-import { countedOf, dueAt, openPeriod, periodOf, rollPeriods } from "./overage.ts";
-import type { Catalogue, CatalogueDimension, Plan } from "./plan.ts";
-import { maxOf, splitByWeight, subtractClamped } from "./shares.ts";
+import { countedOf, dueAt, dueBefore, periodOf, rollPeriods } from "./overage.ts";
+import type { Catalogue } from "./plan.ts";
+import { enterPlan, type HourTerms, termsOfHour } from "./plan-change.ts";
+import { maxOf, minOf, splitByWeight, subtractClamped } from "./shares.ts";
 import { HOUR_MS, parseHourKey, shiftHour } from "./time.ts";
 
-/** Everything that closing an hour depends on. */
+/** Everything that closing an hour depends on. The plan is the ledger's, by its id in the catalogue. */
 export interface CloseInput {
   readonly hour: string;
   readonly pods: readonly PodView[];
   readonly catalogue: Catalogue;
   readonly catalogueDigest: string;
-  /** The plan bought; nothing in plain mode or when the catalogue does not know it. */
-  readonly plan: Plan | undefined;
-  readonly planId: string;
-  readonly mode: Ledger["mode"];
+  readonly lateUsage: LateUsage;
   readonly nowMs: number;
   /** `hour dimension` of slots whose UsageStatement is known to exist: their shares leave the ledger. */
   readonly stored: ReadonlySet<string>;
 }
 
-/** What opening accounts depends on. */
-export type AccountInput = Pick<CloseInput, "hour" | "catalogue" | "plan">;
+/** An hour under its plan. */
+type Closing = CloseInput & HourTerms;
 
 /** Whole units per intent: a JSON double holds no more. */
 const QUANTITY_MAX = 9_007_199_254_740_991n;
@@ -53,28 +54,27 @@ export function canClose(
 }
 
 /**
- * R3 and R8: closes the hour after `lastClosedHour`. Per account of the plan, what is due and neither accepted nor
- * reserved becomes one reservation of whole units in this hour's slot; the remainder stays. Returns the next ledger,
- * not yet sealed. Programmer's error if the hour is not the next one.
+ * R3 and R8: closes the hour after `lastClosedHour` under its plan. Per account of the plan, what is due and not yet
+ * claimed becomes one reservation of whole units in this hour's slot; the remainder stays. In the hour of a plan change
+ * the accounts go over to the new plan. Returns the next ledger, not yet sealed. Programmer's error if the hour is not
+ * the next one.
  */
 export function closeHour(ledger: Ledger, input: CloseInput): Ledger {
   if (input.hour !== shiftHour(ledger.lastClosedHour, 1))
     throw new Error(
       `Cannot close hour as it must be the one after ${ledger.lastClosedHour}: current value is ${input.hour}`,
     );
-  const opened = openAccounts(unpark(dropStoredShares(ledger, input.stored), input), input);
-  const rolled = opened.accounts.reduce((state, account) => closeAccount(state, account, input), opened);
-  return expireTombstones(
-    {
-      ...rolled,
-      mode: input.mode,
-      planId: input.planId,
-      catalogueDigest: input.catalogueDigest,
-      lastClosedHour: input.hour,
-      accounts: rolled.accounts.map((account) => foldOldDays(account, input.hour)),
-    },
-    input.nowMs,
-  );
+  const closing = { ...input, ...termsOfHour(ledger, input.hour, input.catalogue) };
+  const opened = openAccounts(unpark(dropStoredShares(ledger, input.stored), closing), closing);
+  const named = { ...opened, attributions: nameTeams(opened.attributions, teamsOf(input.pods)) };
+  const rolled = named.accounts.reduce((state, account) => closeAccount(state, account, closing), named);
+  const closed = {
+    ...rolled,
+    catalogueDigest: input.catalogueDigest,
+    lastClosedHour: input.hour,
+    accounts: rolled.accounts.map((account) => foldOldDays(account, input.hour)),
+  };
+  return expireTombstones(enterPlan(closed, input), input.nowMs);
 }
 
 /** Key of a slot in sets and maps. */
@@ -82,141 +82,100 @@ export function slotKey(slot: Slot): string {
   return `${slot.hour} ${slot.dimension}`;
 }
 
-/** Base units that are due and neither accepted nor reserved; negative when more was accepted than is due. */
-export function billableOf(ledger: Ledger, account: Account, at: { pods: readonly PodView[]; hour: string }): bigint {
-  return dueAt(account, { ledger, ...at }) - acceptedOf(account) - reservedOf(account);
-}
-
-function closeAccount(ledger: Ledger, account: Account, input: CloseInput): Ledger {
-  const dimension = input.catalogue.dimensions.find((entry) => entry.id === account.dimension);
-  if (!dimension || !input.plan) return ledger;
+/** R3: one account of the hour. Counting goes on whatever is posted; without plan or dimension there is nothing to bill by. */
+function closeAccount(ledger: Ledger, account: Account, closing: Closing): Ledger {
+  const dimension = closing.catalogue.dimensions.find((entry) => entry.id === account.dimension);
+  if (!dimension || !closing.plan) return ledger;
+  const at = { ledger, pods: closing.pods, hour: closing.hour };
+  const anchored = { hour: closing.hour, anchorMs: Date.parse(ledger.anchor) };
   const identity = { dimension: account.dimension, divisor: BigInt(dimension.divisor) };
-  const period = periodOf(input.plan, identity, { hour: input.hour, anchorMs: Date.parse(ledger.anchor) });
-  const rolled = rollPeriods(account, period, { ledger, pods: input.pods, hour: input.hour });
-  const billable = billableOf(ledger, rolled, input);
-  const owed = allocateFree(ledger, rolled, { ...input, billable });
-  const reservation = reserve(rolled, dimension, { ...input, billable, ...owed });
-  const kept = { ...rolled, divisor: dimension.divisor };
-  const next = reservation
-    ? { ...kept, lastSlot: input.hour, reservations: [...kept.reservations, reservation] }
-    : kept;
-  return {
-    ...ledger,
-    accounts: replaceAccount(ledger.accounts, next),
-    attributions: bill(owed.attributions, account.dimension, reservation?.shares ?? []),
-  };
+  const rolled = rollPeriods(account, periodOf(closing.plan, identity, anchored), at);
+  const due = dueAt(rolled, at);
+  const own = maxOf(0n, due - dueBefore(rolled, at));
+  const usual = maxOf(own, BigInt(rolled.usualHour));
+  const weighed = { ...rolled, divisor: dimension.divisor, usualHour: fadeUsualHour(usual).toString() };
+  const billable = due - claimedOf(rolled);
+  const postable = postableOf({ billable, own, usual, divisor: identity.divisor, lateUsage: closing.lateUsage });
+  const claim = claimOf(weighed, postable, closing);
+  const owners = ownersOf(ledger, weighed, { ...at, billable });
+  const parts = splitByWeight(claim.baseUnits, sumOf(owners.owed) > 0n ? owners.owed : owners.counted);
+  const freed = addParts(ledger.attributions, "free", { dimension: account.dimension, parts: owners.free });
+  const field = claim.kind === "Drop" ? "free" : "billed";
+  const attributions = addParts(freed, field, { dimension: account.dimension, parts });
+  const left = { hour: closing.hour, baseUnits: billable - claim.baseUnits };
+  const shares = toShares(parts, { hour: closing.hour, attributions });
+  const next = noteBacklog(takeClaim(weighed, claim, { ...closing, shares }), left);
+  return { ...ledger, accounts: replaceAccount(ledger.accounts, next), attributions };
 }
 
-function reserve(
-  account: Account,
-  dimension: CatalogueDimension,
-  input: CloseInput & {
-    readonly billable: bigint;
-    readonly owed: ReadonlyMap<string, bigint>;
-    readonly counted: ReadonlyMap<string, bigint>;
-  },
-): Reservation | undefined {
-  if (!maySubmit(account, input)) return undefined;
-  const divisor = BigInt(dimension.divisor);
-  const quantity = [input.billable / divisor, QUANTITY_MAX, COUNT_MAX / divisor].reduce((a, b) => (a < b ? a : b));
-  if (quantity <= 0n) return undefined;
-  const parts = splitByWeight(quantity * divisor, sumOf(input.owed) > 0n ? input.owed : input.counted);
-  const shares: Share[] = [...parts]
-    .filter(([, part]) => part > 0n)
-    .map(([agent, part]) => ({ agent, attributedHour: input.hour, baseUnits: part.toString() }));
-  return {
-    hour: input.hour,
-    planId: input.planId,
-    quantity: quantity.toString(),
-    divisor: dimension.divisor,
-    shares,
-  };
+/** What is done with the hour's whole units: sent in its slot, written off, or left for later. */
+interface Claim {
+  readonly kind: "Reserve" | "Drop" | "Wait";
+  readonly quantity: bigint;
+  readonly baseUnits: bigint;
 }
 
-function maySubmit(account: Account, input: CloseInput): boolean {
+const WAIT: Claim = { kind: "Wait", quantity: 0n, baseUnits: 0n };
+
+/** An hour that is closed too late to be sent waits in later slots, or is written off (R10). */
+function claimOf(account: Account, postable: bigint, closing: Closing): Claim {
+  const divisor = BigInt(account.divisor);
+  const quantity = [postable / divisor, QUANTITY_MAX, COUNT_MAX / divisor].reduce(minOf);
+  if (quantity <= 0n || !maySubmit(account, closing)) return WAIT;
+  const claim = { quantity, baseUnits: quantity * divisor };
+  if (isSendable(closing.hour, closing.nowMs)) return { kind: "Reserve", ...claim };
+  return closing.lateUsage === "Drop" ? { kind: "Drop", ...claim } : WAIT;
+}
+
+function maySubmit(account: Account, closing: Closing): boolean {
   return (
-    input.mode === "Marketplace" &&
-    input.plan?.dimensions.some((dimension) => dimension.id === account.dimension) === true &&
+    closing.mode === "Marketplace" &&
+    closing.plan?.dimensions.some((dimension) => dimension.id === account.dimension) === true &&
     account.parked === undefined &&
-    (account.lastSlot === undefined || account.lastSlot < input.hour) &&
-    account.reservations.length < LEDGER_BOUNDS.reservations &&
-    isSendable(input.hour, input.nowMs)
+    (account.lastSlot === undefined || account.lastSlot < closing.hour) &&
+    account.reservations.length < LEDGER_BOUNDS.reservations
   );
 }
 
+function takeClaim(account: Account, claim: Claim, closing: Closing & Pick<Reservation, "shares">): Account {
+  if (claim.kind === "Wait") return account;
+  if (claim.kind === "Drop") return dropUnits(account, claim.baseUnits);
+  const reservation: Reservation = {
+    hour: closing.hour,
+    planId: closing.planId,
+    quantity: claim.quantity.toString(),
+    divisor: account.divisor,
+    shares: closing.shares,
+  };
+  return { ...account, lastSlot: closing.hour, reservations: [...account.reservations, reservation] };
+}
+
+/** What is due and went into no slot, and since when; or by how much more was claimed than is due. */
+function noteBacklog(account: Account, left: { readonly hour: string; readonly baseUnits: bigint }): Account {
+  const { oldestUnpostedHour, overAccepted: _, ...rest } = account;
+  const isOwed = left.baseUnits >= BigInt(account.divisor);
+  return {
+    ...rest,
+    backlog: maxOf(0n, left.baseUnits).toString(),
+    ...(isOwed ? { oldestUnpostedHour: oldestUnpostedHour ?? left.hour } : {}),
+    ...(left.baseUnits < 0n ? { overAccepted: (-left.baseUnits).toString() } : {}),
+  };
+}
+
 /** What the plan includes is used up by whoever counted it first; the rest is owed, and sums to what is billable or more. */
-function allocateFree(
+function ownersOf(
   ledger: Ledger,
   account: Account,
-  input: CloseInput & { readonly billable: bigint },
-): { readonly attributions: Attribution[]; readonly owed: Map<string, bigint>; readonly counted: Map<string, bigint> } {
-  const counted = countedOf(account, { ledger, pods: input.pods, hour: input.hour });
-  const mine = ledger.attributions.filter((entry) => entry.dimension === account.dimension);
-  const covered = new Map(mine.map((entry) => [entry.agent, BigInt(entry.billed) + BigInt(entry.free)]));
-  const fresh = subtractClamped(counted, covered);
-  const freeNow = maxOf(0n, sumOf(fresh) - maxOf(0n, input.billable));
-  const free = splitByWeight(freeNow, fresh);
-  const others = ledger.attributions.filter((entry) => entry.dimension !== account.dimension);
-  const known = new Map(mine.map((entry) => [entry.agent, entry]));
-  for (const [agent, part] of free) {
-    const entry = known.get(agent) ?? { agent, dimension: account.dimension, billed: "0", free: "0" };
-    known.set(agent, { ...entry, free: (BigInt(entry.free) + part).toString() });
-  }
-  return { attributions: [...others, ...known.values()], owed: subtractClamped(fresh, free), counted };
-}
-
-function bill(attributions: readonly Attribution[], dimension: string, shares: readonly Share[]): Attribution[] {
-  const next = new Map(attributions.map((entry) => [`${entry.agent} ${entry.dimension}`, entry]));
-  for (const share of shares) {
-    const key = `${share.agent} ${dimension}`;
-    const entry = next.get(key) ?? { agent: share.agent, dimension, billed: "0", free: "0" };
-    next.set(key, { ...entry, billed: (BigInt(entry.billed) + BigInt(share.baseUnits)).toString() });
-  }
-  return [...next.values()];
-}
-
-/**
- * An account for every dimension of the plan. The first accounts of a ledger open at zero, so that usage counted before
- * is billed late rather than lost; a dimension that is added later opens at what was counted when it came.
- */
-export function openAccounts(ledger: Ledger, input: AccountInput): Ledger {
-  const genesis = ledger.accounts.length === 0;
-  const known = new Set(ledger.accounts.map((account) => account.dimension));
-  const sold = (input.plan?.dimensions ?? []).filter((dimension) => !known.has(dimension.id));
-  const added = sold.flatMap(({ id }) => {
-    const dimension = input.catalogue.dimensions.find((entry) => entry.id === id);
-    return dimension ? [openAccount(ledger, dimension, { ...input, genesis })] : [];
-  });
-  return added.reduce((next, account) => ({ ...next, accounts: replaceAccount(next.accounts, account) }), ledger);
-}
-
-function openAccount(
-  ledger: Ledger,
-  dimension: CatalogueDimension,
-  input: AccountInput & { readonly genesis: boolean },
-): Account {
-  const account: Account = {
-    dimension: dimension.id,
-    from: dimension.from,
-    divisor: dimension.divisor,
-    dueClosed: "0",
-    periods: [],
-    segments: [],
-    acceptedBefore: "0",
-    acceptedDays: [],
-    reservations: [],
-    dropped: "0",
-    backlog: "0",
-    usualHour: "0",
-  };
-  if (!input.genesis) return account;
-  const identity = { dimension: dimension.id, divisor: BigInt(dimension.divisor) };
-  const period = periodOf(input.plan, identity, { hour: input.hour, anchorMs: Date.parse(ledger.anchor) });
-  return openPeriod(account, period, { edge: shiftHour(input.hour, -1), opening: 0n });
+  at: Pick<CloseInput, "pods" | "hour"> & { readonly billable: bigint },
+): { readonly free: Parts; readonly owed: Parts; readonly counted: Parts } {
+  const counted = countedOf(account, { ledger, pods: at.pods, hour: at.hour });
+  const fresh = subtractClamped(counted, coveredBy(ledger.attributions, account.dimension));
+  const free = splitByWeight(maxOf(0n, sumOf(fresh) - maxOf(0n, at.billable)), fresh);
+  return { free, owed: subtractClamped(fresh, free), counted };
 }
 
 /** A parked dimension gets its chance again when plan or catalogue are others than those it was parked under. */
-function unpark(ledger: Ledger, input: CloseInput): Ledger {
+function unpark(ledger: Ledger, input: Closing): Ledger {
   return {
     ...ledger,
     accounts: ledger.accounts.map((account) => {

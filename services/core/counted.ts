@@ -1,5 +1,6 @@
-import type { Ledger } from "./api/usage-ledger.ts";
-import type { PodUsage, PodUsageSpec } from "./api/pod-usage.ts";
+import { type Ledger, type PlanChange, TEAM_LABEL } from "./api/usage-ledger.ts";
+import type { PodUsage, PodUsageSpec, PodUsageStatus } from "./api/pod-usage.ts";
+import { minOf } from "./shares.ts";
 import type { Totals } from "./usage.ts";
 
 /** What the folds need of one PodUsage. Built by toPodView; the fold never sees the Kubernetes object. */
@@ -8,24 +9,29 @@ export interface PodView {
   readonly uid: string;
   /** namespace/name of its AgentDeployment. */
   readonly agent: string;
+  readonly team?: string | undefined;
   readonly createdMs: number;
   readonly reportedMs: number;
   readonly final: boolean;
+  /** Base dimensions that the sidecar does not count any more. */
+  readonly quarantined?: readonly string[];
   readonly totals: Totals;
   /** Rising hours; totals at the end of each. */
   readonly boundaries: readonly { readonly hour: string; readonly totals: Totals }[];
 }
 
-/** Reads a PodUsage into the shape of the folds. */
+/** Reads a PodUsage into the shape of the folds. Boundaries are read when asked for: most of a ring never is. */
 export function toPodView(object: PodUsage): PodView {
   const status = object.status;
-  const boundaries = (status?.boundaries ?? []).map(({ hour, totals }) => ({ hour, totals: toTotals(totals) }));
+  const boundaries = (status?.boundaries ?? []).map(toBoundary);
   return {
     uid: object.metadata.name,
     agent: `${object.metadata.namespace ?? ""}/${object.spec.agentDeployment}`,
+    team: teamOf(object),
     createdMs: instantOf(object.metadata.creationTimestamp),
     reportedMs: instantOf(status?.reportedAt),
     final: status?.final === "Yes",
+    quarantined: status?.quarantined ?? [],
     totals: toTotals(status?.totals ?? []),
     boundaries: boundaries.sort((a, b) => (a.hour < b.hour ? -1 : 1)),
   };
@@ -45,8 +51,24 @@ export function totalAt(pod: PodView, dimension: string, hour: string): bigint {
   return (boundary?.totals ?? pod.totals).get(dimension) ?? 0n;
 }
 
-/** Counted at the end of `hour` per AgentDeployment (R3): settled pods plus those that live. Tombstoned pods are settled. */
+/**
+ * Counted at the end of `hour` per AgentDeployment (R3): settled pods plus those that live. Tombstoned pods are settled.
+ * Up to the hour of a plan change no more than its marks, and in that hour exactly these.
+ */
 export function countedByAgent(
+  ledger: Ledger,
+  pods: readonly PodView[],
+  at: { readonly dimension: string; readonly hour: string },
+): Map<string, bigint> {
+  const change = ledger.planChange;
+  if (!change || at.hour > change.hour) return countAll(ledger, pods, at);
+  const marks = marksOf(change, at.dimension);
+  if (at.hour === change.hour) return marks;
+  const counted = countAll(ledger, pods, at);
+  return new Map([...counted].map(([agent, total]) => [agent, minOf(total, marks.get(agent) ?? 0n)]));
+}
+
+function countAll(
   ledger: Ledger,
   pods: readonly PodView[],
   at: { readonly dimension: string; readonly hour: string },
@@ -56,6 +78,12 @@ export function countedByAgent(
   for (const entry of ledger.settled) if (entry.dimension === at.dimension) add(entry.agent, BigInt(entry.total));
   for (const pod of livePods(ledger, pods)) add(pod.agent, totalAt(pod, at.dimension, at.hour));
   return counted;
+}
+
+/** What the old plan may count of a base dimension, by agent. */
+export function marksOf(change: PlanChange, dimension: string): Map<string, bigint> {
+  const marks = change.marks.filter((mark) => mark.dimension === dimension);
+  return new Map(marks.map((mark) => [mark.agent, BigInt(mark.total)]));
 }
 
 /** Pods that no tombstone names: nobody is counted both live and settled (I6). */
@@ -69,6 +97,21 @@ export function sumOf(amounts: ReadonlyMap<string, bigint>): bigint {
   let sum = 0n;
   for (const amount of amounts.values()) sum += amount;
   return sum;
+}
+
+function teamOf(object: PodUsage): string | undefined {
+  const team = object.metadata.labels?.[TEAM_LABEL];
+  return team === "" ? undefined : team;
+}
+
+function toBoundary(boundary: NonNullable<PodUsageStatus["boundaries"]>[number]): PodView["boundaries"][number] {
+  let read: Totals | undefined;
+  return {
+    hour: boundary.hour,
+    get totals() {
+      return (read ??= toTotals(boundary.totals));
+    },
+  };
 }
 
 function toTotals(list: readonly { readonly dimension: string; readonly total: string }[]): Totals {

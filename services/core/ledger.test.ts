@@ -50,9 +50,7 @@ function input(hour: string, pods: readonly PodView[], part: Partial<CloseInput>
     pods,
     catalogue,
     catalogueDigest: "c",
-    plan: catalogue.plans[0],
-    planId: "p",
-    mode: "Marketplace",
+    lateUsage: "Carry",
     nowMs: parseHourKey(hour) + HOUR_MS + 60_000,
     stored: new Set(),
     ...part,
@@ -79,30 +77,36 @@ describe("closeHour()", () => {
   it.each([
     [
       "a parked dimension",
-      (ledger: Ledger) => parkDimension(ledger, { dimension: "d", hour: "", reason: "x", message: "", nowMs: 0 }),
+      (ledger: Ledger) =>
+        parkDimension(ledger, { dimension: "d", hour: "", planId: "p", reason: "x", message: "", nowMs: 0 }),
       {},
     ],
     ["a slot that was taken before", (ledger: Ledger) => raiseLastSlots(ledger, parseHourKey("2026112210")), {}],
     ["an hour that is 24 h old", (ledger: Ledger) => ledger, { nowMs: parseHourKey("2026112309") + 24 * HOUR_MS }],
-    ["plain mode", (ledger: Ledger) => ledger, { mode: "Plain" as const }],
-    ["a silent plan", (ledger: Ledger) => ledger, { mode: "Silent" as const }],
   ])("posts nothing for %s, and counts on", (_what, change, part) => {
     const opened = closeHour(born(), input("2026112208", []));
-    const closed = closeHour(change(opened), input("2026112209", [pod("a", 50n)], part));
+    const used = pod("a", 50n, { boundaries: [{ hour: "2026112208", totals: new Map() }] });
+    const closed = closeHour(change(opened), input("2026112209", [used], part));
     expect(openSlots(closed)).toEqual([]);
     expect(closed.lastClosedHour).toBe("2026112209");
     const unparked = closed.accounts.map((account) => {
       const { parked: _, ...rest } = account;
       return rest;
     });
-    const later = closeHour({ ...closed, accounts: unparked }, input("2026112210", [pod("a", 50n)]));
+    const later = closeHour({ ...closed, accounts: unparked }, input("2026112210", [used]));
     expect(openSlots(later)).toMatchObject([{ hour: "2026112210", quantity: "5" }]);
+  });
+
+  it("posts nothing in plain mode", () => {
+    const plain = { ...closeHour(born(), input("2026112208", [])), mode: "Plain" as const };
+    expect(openSlots(closeHour(plain, input("2026112209", [pod("a", 50n)])))).toEqual([]);
   });
 
   it("unparks a dimension when the catalogue or the plan changes", () => {
     const parked = parkDimension(closeHour(born(), input("2026112208", [])), {
       dimension: "d",
       hour: "",
+      planId: "p",
       reason: "InvalidDimension",
       message: "m",
       nowMs: BORN_MS,

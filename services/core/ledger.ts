@@ -1,8 +1,9 @@
 import type { Account, Ledger, Reservation, Tombstone } from "./api/usage-ledger.ts";
 import { LEDGER_BOUNDS } from "./api/usage-ledger.ts";
+import { correctParts } from "./attributions.ts";
 import type { PodView } from "./counted.ts";
 import { settleOpenings } from "./overage.ts";
-import { maxOf, splitByWeight } from "./shares.ts";
+import { maxOf } from "./shares.ts";
 import { dayOf, HOUR_MS, hourKey, parseHourKey, shiftHour, toIso } from "./time.ts";
 
 /** A count must fit its string: 18 digits. */
@@ -27,7 +28,14 @@ export interface Credit extends Slot {
   readonly acceptedBaseUnits: bigint;
   /** agent → base units of the intent. */
   readonly shares: ReadonlyMap<string, bigint>;
+  /** What was not accepted is written off, not carried (R10). */
+  readonly isDropped?: boolean;
   readonly usageResourceId?: string | undefined;
+}
+
+/** What became of a dead slot that nobody answered for. */
+export interface Resolution extends Credit {
+  readonly state: NonNullable<Reservation["resolved"]>["state"];
 }
 
 export interface LedgerBirth {
@@ -73,7 +81,19 @@ export function isDead(hour: string, nowMs: number): boolean {
 }
 
 /** Every open reservation with its dimension, oldest slot first. The ledger's to-do list. */
-export function openSlots(ledger: Ledger): (Reservation & { readonly dimension: string })[] {
+export function openSlots(ledger: Ledger): OpenSlot[] {
+  return slotsOf(ledger).filter((slot) => slot.resolved === undefined);
+}
+
+/** Dead slots whose money is booked, but whose statements may not say so yet. */
+export function resolvedSlots(ledger: Ledger): OpenSlot[] {
+  return slotsOf(ledger).filter((slot) => slot.resolved !== undefined);
+}
+
+/** A reservation and its dimension. */
+export type OpenSlot = Reservation & { readonly dimension: string };
+
+function slotsOf(ledger: Ledger): OpenSlot[] {
   return ledger.accounts
     .flatMap((account) => account.reservations.map((entry) => ({ ...entry, dimension: account.dimension })))
     .sort((a, b) => (a.hour === b.hour ? 0 : a.hour < b.hour ? -1 : 1));
@@ -86,7 +106,13 @@ export function acceptedOf(account: Account): bigint {
 
 /** Base units in open reservations of an account. */
 export function reservedOf(account: Account): bigint {
-  return account.reservations.reduce((sum, entry) => sum + baseUnitsOf(entry), 0n);
+  const open = account.reservations.filter((entry) => entry.resolved === undefined);
+  return open.reduce((sum, entry) => sum + baseUnitsOf(entry), 0n);
+}
+
+/** Base units that are no longer to be posted: accepted, reserved or written off. At most what is due (I4). */
+export function claimedOf(account: Account): bigint {
+  return acceptedOf(account) + reservedOf(account) + BigInt(account.dropped);
 }
 
 /** The base units of a reservation. */
@@ -103,23 +129,97 @@ export function creditSlots(ledger: Ledger, credits: readonly Credit[]): Ledger 
 }
 
 function creditSlot(ledger: Ledger, credit: Credit): Ledger {
-  const account = ledger.accounts.find((entry) => entry.dimension === credit.dimension);
-  const reservation = account?.reservations.find((entry) => entry.hour === credit.hour);
-  if (!account || !reservation) return ledger;
+  const found = findReservation(ledger, credit);
+  if (!found) return ledger;
+  const { account, reservation } = found;
+  const booked = reservation.resolved
+    ? addMissing(ledger, account, { credit, resolved: reservation.resolved })
+    : bookSlot(ledger, found, credit);
+  return replaceReservation(booked, credit, undefined);
+}
+
+/** Books what became of dead slots. Their reservations stay, as nothing but a note, until the statements say the same. */
+export function resolveSlots(ledger: Ledger, resolutions: readonly Resolution[]): Ledger {
+  return resolutions.reduce((state, resolution) => {
+    const found = findReservation(state, resolution);
+    if (!found || found.reservation.resolved) return state;
+    const resolved = { state: resolution.state, acceptedBaseUnits: resolution.acceptedBaseUnits.toString() };
+    return replaceReservation(bookSlot(state, found, resolution), resolution, { ...found.reservation, resolved });
+  }, ledger);
+}
+
+interface Found {
+  readonly account: Account;
+  readonly reservation: Reservation;
+}
+
+function findReservation(ledger: Ledger, slot: Slot): Found | undefined {
+  const account = ledger.accounts.find((entry) => entry.dimension === slot.dimension);
+  const reservation = account?.reservations.find((entry) => entry.hour === slot.hour);
+  return account && reservation ? { account, reservation } : undefined;
+}
+
+/** Accepted goes up; the rest is written off, or goes back to be posted later. */
+function bookSlot(ledger: Ledger, found: Found, credit: Credit): Ledger {
   const accepted = credit.acceptedBaseUnits;
-  const acceptedHour = accepted > 0n ? credit.hour : undefined;
+  const rest = baseUnitsOf(found.reservation) - accepted;
+  const isDropped = credit.isDropped === true;
+  const account = addAccepted(found.account, dayOf(credit.hour), accepted);
+  const attributions = correctParts(ledger.attributions, credit.dimension, {
+    difference: -rest,
+    shares: credit.shares,
+    isDropped,
+  });
   return {
     ...ledger,
     ...(credit.usageResourceId !== undefined && ledger.usageResourceId === undefined
       ? { usageResourceId: credit.usageResourceId }
       : {}),
-    ...later("lastAcceptedHour", ledger.lastAcceptedHour, acceptedHour),
-    accounts: replaceAccount(ledger.accounts, {
-      ...addAccepted(account, dayOf(credit.hour), accepted),
-      reservations: account.reservations.filter((entry) => entry !== reservation),
-    }),
-    attributions: correctAttributions(ledger.attributions, credit, accepted - baseUnitsOf(reservation)),
+    ...later("lastAcceptedHour", ledger.lastAcceptedHour, accepted > 0n ? credit.hour : undefined),
+    accounts: replaceAccount(
+      ledger.accounts,
+      rest <= 0n ? account : isDropped ? dropUnits(account, rest) : carryUnits(account, credit.hour, rest),
+    ),
+    attributions,
   };
+}
+
+/** Writes base units off: they will never be posted (R10). */
+export function dropUnits(account: Account, baseUnits: bigint): Account {
+  return { ...account, dropped: (BigInt(account.dropped) + baseUnits).toString() };
+}
+
+function carryUnits(account: Account, hour: string, baseUnits: bigint): Account {
+  const oldest = account.oldestUnpostedHour;
+  return {
+    ...account,
+    backlog: (BigInt(account.backlog) + baseUnits).toString(),
+    oldestUnpostedHour: oldest !== undefined && oldest < hour ? oldest : hour,
+  };
+}
+
+/** A definite answer came to light after the slot was given up: what it says beyond what was booked is accepted too. */
+function addMissing(
+  ledger: Ledger,
+  account: Account,
+  late: { readonly credit: Credit; readonly resolved: NonNullable<Reservation["resolved"]> },
+): Ledger {
+  const missing = late.credit.acceptedBaseUnits - BigInt(late.resolved.acceptedBaseUnits);
+  if (missing <= 0n) return ledger;
+  return {
+    ...ledger,
+    accounts: replaceAccount(ledger.accounts, addAccepted(account, dayOf(late.credit.hour), missing)),
+  };
+}
+
+function replaceReservation(ledger: Ledger, slot: Slot, by: Reservation | undefined): Ledger {
+  const account = ledger.accounts.find((entry) => entry.dimension === slot.dimension);
+  if (!account) return ledger;
+  const reservations = account.reservations.flatMap((entry) => {
+    if (entry.hour !== slot.hour) return [entry];
+    return by ? [by] : [];
+  });
+  return { ...ledger, accounts: replaceAccount(ledger.accounts, { ...account, reservations }) };
 }
 
 /** Adds accepted base units to a UTC day. */
@@ -207,7 +307,7 @@ export function expireTombstones(ledger: Ledger, nowMs: number): Ledger {
 /** Stops new intents of a dimension until plan or catalogue change; counting goes on. */
 export function parkDimension(
   ledger: Ledger,
-  parking: Slot & { reason: string; message: string; nowMs: number },
+  parking: Slot & { planId: string; reason: string; message: string; nowMs: number },
 ): Ledger {
   const account = ledger.accounts.find((entry) => entry.dimension === parking.dimension);
   if (!account || account.parked) return ledger;
@@ -215,7 +315,7 @@ export function parkDimension(
     reason: parking.reason,
     message: parking.message.slice(0, 512),
     since: toIso(parking.nowMs),
-    planId: ledger.planId,
+    planId: parking.planId,
     catalogueDigest: ledger.catalogueDigest,
   };
   return { ...ledger, accounts: replaceAccount(ledger.accounts, { ...account, parked }) };
@@ -237,22 +337,6 @@ export function sealLedger(ledger: Ledger): Ledger {
 export function replaceAccount(accounts: readonly Account[], account: Account): Account[] {
   const others = accounts.filter((entry) => entry.dimension !== account.dimension);
   return [...others, account].sort((a, b) => (a.dimension < b.dimension ? -1 : 1));
-}
-
-/** The part of an intent that was not accepted goes back to its owners, so that the carried rest has one. */
-function correctAttributions(
-  attributions: Ledger["attributions"],
-  credit: Credit,
-  difference: bigint,
-): Ledger["attributions"] {
-  if (difference === 0n || credit.shares.size === 0) return attributions;
-  const sign = difference < 0n ? -1n : 1n;
-  const parts = splitByWeight(difference * sign, credit.shares);
-  return attributions.map((entry) =>
-    entry.dimension === credit.dimension
-      ? { ...entry, billed: maxOf(0n, BigInt(entry.billed) + sign * (parts.get(entry.agent) ?? 0n)).toString() }
-      : entry,
-  );
 }
 
 function later<K extends string>(key: K, a: string | undefined, b: string | undefined): { [P in K]?: string } | object {

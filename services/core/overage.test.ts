@@ -183,9 +183,7 @@ function closeInput(hour: string, pods: readonly PodView[]): CloseInput {
     pods,
     catalogue,
     catalogueDigest: "",
-    plan: catalogue.plans[0],
-    planId: "p",
-    mode: "Marketplace",
+    lateUsage: "Carry",
     nowMs: parseHourKey(hour) + HOUR_MS + 60_000,
     stored: new Set(),
   };

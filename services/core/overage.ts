@@ -106,23 +106,45 @@ export function openPeriod(
  * the fee (I10). Without a period (nothing was ever closed) nothing is due.
  */
 export function dueAt(account: Account, at: AtHour): bigint {
-  const used = usedByPeriod(account, at);
-  return account.periods.reduce(
-    (due, period) => due + dueOf(period, used.get(period.id) ?? 0n),
-    BigInt(account.dueClosed),
-  );
+  return dueOfUsed(account, usedByPeriod(account, at));
+}
+
+/**
+ * Base units that became due before `hour`, as far as is known now; the rest of dueAt is the hour's own. What a segment
+ * that opens with the hour counts is the hour's own whenever it was used, and so is a fee, which is due whole.
+ */
+export function dueBefore(account: Account, at: AtHour): bigint {
+  if (isFee(account)) return 0n;
+  const before = { ...at, hour: shiftHour(at.hour, -1) };
+  const opensHere = account.segments.at(-1)?.edge === before.hour;
+  const opening = openingsOf(account, livePods(at.ledger, at.pods)).at(-1) ?? 0n;
+  return dueOfUsed(account, usedOfCounted(account, before, opensHere ? opening : countedAt(account, before)));
 }
 
 /** Base units used in each period that the account remembers, at the end of `hour`. */
 export function usedByPeriod(account: Account, at: AtHour): Map<string, bigint> {
+  return usedOfCounted(account, at, countedAt(account, at));
+}
+
+function countedAt(account: Account, at: AtHour): bigint {
+  return sumOf(countedByAgent(at.ledger, at.pods, { dimension: account.from, hour: at.hour }));
+}
+
+function usedOfCounted(account: Account, at: AtHour, counted: bigint): Map<string, bigint> {
   const used = new Map(account.periods.map((period) => [period.id, BigInt(period.used)]));
   const openings = openingsOf(account, livePods(at.ledger, at.pods));
-  const counted = sumOf(countedByAgent(at.ledger, at.pods, { dimension: account.from, hour: at.hour }));
   account.segments.forEach((segment, index) => {
     const end = openings[index + 1] ?? counted;
     used.set(segment.period, (used.get(segment.period) ?? 0n) + maxOf(0n, end - (openings[index] ?? 0n)));
   });
   return used;
+}
+
+function dueOfUsed(account: Account, used: ReadonlyMap<string, bigint>): bigint {
+  return account.periods.reduce(
+    (due, period) => due + dueOf(period, used.get(period.id) ?? 0n),
+    BigInt(account.dueClosed),
+  );
 }
 
 /** Who owns what was counted at the end of `hour`: agents their use, the installation its fees. */

@@ -1,5 +1,8 @@
-import type { Account, Ledger } from "./api/usage-ledger.ts";
+import type { Account, Ledger, Share } from "./api/usage-ledger.ts";
 import type { Statement } from "./api/usage-statement.ts";
+import { openAccounts } from "./accounts.ts";
+import { addParts } from "./attributions.ts";
+import type { LateUsage } from "./late-usage.ts";
 import {
   addAccepted,
   baseUnitsOf,
@@ -9,23 +12,23 @@ import {
   newLedger,
   type LedgerBirth,
   oldestDayKept,
+  type OpenSlot,
   replaceAccount,
+  resolveSlots,
+  type Resolution,
   type Slot,
 } from "./ledger.ts";
-import { maxOf } from "./shares.ts";
+import type { Catalogue, Plan } from "./plan.ts";
+import { maxOf, minOf } from "./shares.ts";
 import { dayOf, hourKey, HOUR_MS, shiftHour } from "./time.ts";
 
 /** What Azure's list says of one UTC day: base units by Marketplace dimension, over all plans. */
 export type AzureDays = ReadonlyMap<string, ReadonlyMap<string, bigint>>;
 
-export interface Resolved extends Slot {
-  readonly acceptedBaseUnits: bigint;
-}
-
 export interface Reconciliation {
   readonly ledger: Ledger;
-  /** Dead slots whose reservations left the ledger. */
-  readonly resolved: readonly Resolved[];
+  /** Dead slots that were given up. */
+  readonly resolved: readonly Resolution[];
   /** Azure holds more than we knew: a rollback of ours, or a foreign writer. */
   readonly surplus: readonly { readonly day: string; readonly dimension: string; readonly baseUnits: bigint }[];
   /** Every day in question was compared or is beyond doubt; only then may new intents be made. */
@@ -39,11 +42,12 @@ export interface ReconcileInput {
   readonly nowMs: number;
   /** agent → base units by slot, from the statements of dead slots. */
   readonly sharesOf: (slot: Slot) => ReadonlyMap<string, bigint>;
+  readonly lateUsage: LateUsage;
 }
 
 /**
- * R6: for each day without an open live slot, accepted = max(ledger, Azure), and that day's dead reservations leave in
- * the same write. A day with an open live slot is left alone; it is in doubt only if Azure holds more than the ledger.
+ * R6: for each day without an open live slot, accepted = max(ledger, Azure), and that day's dead reservations are given up
+ * in the same write: what Azure does not hold of them is carried, or written off (R10). A day with an open live slot is left alone; it is in doubt only if Azure holds more than the ledger.
  */
 export function reconcileDays(ledger: Ledger, input: ReconcileInput): Reconciliation {
   const start: Reconciliation = { ledger, resolved: [], surplus: [], complete: true };
@@ -65,7 +69,7 @@ function reconcileDay(
 ): Reconciliation {
   const account = state.ledger.accounts.find((entry) => entry.dimension === pair.dimension);
   if (!account) return state;
-  const open = account.reservations.filter((entry) => dayOf(entry.hour) === pair.day);
+  const open = account.reservations.filter((entry) => dayOf(entry.hour) === pair.day && !entry.resolved);
   const surplus = (input.azure.get(pair.day)?.get(pair.dimension) ?? 0n) - acceptedOn(account, pair.day);
   if (open.some((entry) => !isDead(entry.hour, input.nowMs)))
     return { ...state, complete: state.complete && surplus <= 0n };
@@ -73,21 +77,39 @@ function reconcileDay(
   const resolved = open
     .toSorted((a, b) => (a.hour < b.hour ? -1 : 1))
     .map((entry) => {
-      const base = baseUnitsOf(entry);
-      const acceptedBaseUnits = left < base ? left : base;
+      const acceptedBaseUnits = minOf(left, baseUnitsOf(entry));
       left -= acceptedBaseUnits;
-      return { dimension: pair.dimension, hour: entry.hour, acceptedBaseUnits };
+      return toResolution({ ...entry, dimension: pair.dimension }, acceptedBaseUnits, input);
     });
-  const credited = creditSlots(
-    state.ledger,
-    resolved.map((slot) => ({ ...slot, shares: input.sharesOf(slot) })),
-  );
+  const given = resolveSlots(state.ledger, resolved);
   return {
     ...state,
-    ledger: left > 0n ? raiseAccepted(credited, pair, left) : credited,
+    ledger: left > 0n ? raiseAccepted(given, pair, left) : given,
     resolved: [...state.resolved, ...resolved],
     surplus: left > 0n ? [...state.surplus, { ...pair, baseUnits: left }] : state.surplus,
   };
+}
+
+/** A dead slot as it is given up when Azure's list holds so much of it. */
+function toResolution(slot: OpenSlot, acceptedBaseUnits: bigint, input: ReconcileInput): Resolution {
+  const isDropped = input.lateUsage === "Drop" && acceptedBaseUnits < baseUnitsOf(slot);
+  const shares = slot.shares ? toParts(slot.shares) : input.sharesOf(slot);
+  return { ...slot, acceptedBaseUnits, shares, isDropped, state: isDropped ? "Dropped" : "Reconciled" };
+}
+
+/** Dead slots that nobody can be asked about: assumed accepted, in the customer's favour. */
+export function assumeAccepted(
+  ledger: Ledger,
+  dead: readonly OpenSlot[],
+  sharesOf: ReconcileInput["sharesOf"],
+): Ledger {
+  const toUnknown = (slot: OpenSlot): Resolution => ({
+    ...slot,
+    acceptedBaseUnits: baseUnitsOf(slot),
+    shares: slot.shares ? toParts(slot.shares) : sharesOf(slot),
+    state: "Unknown",
+  });
+  return resolveSlots(ledger, dead.map(toUnknown));
 }
 
 /** UTC days that a comparison must cover: those the ledger keeps apart, those of open slots, up to today. */
@@ -115,25 +137,36 @@ export function raiseLastSlots(ledger: Ledger, nowMs: number): Ledger {
   };
 }
 
-/** Whether statements exist that the ledger has never heard of: it was rolled back, or deleted. */
-export function isBehind(ledger: Ledger, statements: readonly Statement[]): boolean {
-  return statements.some((statement) => {
-    const account = ledger.accounts.find((entry) => entry.dimension === statement.intent.dimension);
-    return account === undefined || account.lastSlot === undefined || account.lastSlot < statement.intent.hour;
+/**
+ * Statements that the ledger has never heard of, as it was rolled back: their slots are taken again as they were, so that
+ * an open one is sent with its own quantity and the others are accepted. The same ledger when there are none.
+ */
+export function adoptStatements(ledger: Ledger, statements: readonly Statement[]): Ledger {
+  const unknown = statements.filter(({ intent }) => {
+    const account = ledger.accounts.find((entry) => entry.dimension === intent.dimension);
+    return account !== undefined && (account.lastSlot === undefined || account.lastSlot < intent.hour);
   });
+  return inOrder(unknown).reduce(addStatement, ledger);
 }
 
 /**
  * A lost ledger from its statements: accepted by day, open slots as reservations, whose shares were billed. Settled totals
- * of pods that are gone stay lost, which bills less, never twice. Reconciliation follows before any new intent.
+ * of pods that are gone stay lost, which bills less, never twice. Reconciliation follows before any new intent. A plan
+ * that the catalogue does not know yet is entered when it does, with all that was counted since.
  */
 export function rebuildLedger(
-  birth: LedgerBirth,
+  birth: LedgerBirth & { readonly catalogue: Catalogue; readonly plan: Plan | undefined },
   statements: readonly Statement[],
-  open: (ledger: Ledger) => Ledger,
 ): Ledger {
-  const base = open(newLedger(birth));
-  return statements.toSorted((a, b) => (a.intent.hour < b.intent.hour ? -1 : 1)).reduce(addStatement, base);
+  const born = newLedger(birth);
+  const isWaiting = birth.plan === undefined && birth.mode !== "Plain";
+  const planChange = { fromPlanId: "", hour: born.lastClosedHour, marks: [] };
+  const base = isWaiting ? { ...born, planChange } : openAccounts(born, birth);
+  return inOrder(statements).reduce(addStatement, base);
+}
+
+function inOrder(statements: readonly Statement[]): Statement[] {
+  return statements.toSorted((a, b) => (a.intent.hour < b.intent.hour ? -1 : 1));
 }
 
 function addStatement(ledger: Ledger, statement: Statement): Ledger {
@@ -143,7 +176,8 @@ function addStatement(ledger: Ledger, statement: Statement): Ledger {
   const taken = { ...account, lastSlot: intent.hour };
   const reservation = { hour: intent.hour, planId: intent.planId, quantity: intent.quantity, divisor: intent.divisor };
   const next = { ...taken, reservations: [...taken.reservations, reservation] };
-  const billed = intent.shares.reduce((list, share) => addBilled(list, share, intent.dimension), ledger.attributions);
+  const parts = { dimension: intent.dimension, parts: sharesOfIntent(intent) };
+  const billed = addParts(ledger.attributions, "billed", parts);
   const reserved = { ...ledger, attributions: billed, accounts: replaceAccount(ledger.accounts, next) };
   if (!outcome) return reserved;
   const credited = creditSlots(reserved, [
@@ -152,6 +186,7 @@ function addStatement(ledger: Ledger, statement: Statement): Ledger {
       hour: intent.hour,
       acceptedBaseUnits: BigInt(outcome.acceptedBaseUnits),
       shares: sharesOfIntent(intent),
+      isDropped: outcome.state === "Dropped",
       usageResourceId: outcome.usageResourceId,
     },
   ]);
@@ -163,19 +198,11 @@ function addStatement(ledger: Ledger, statement: Statement): Ledger {
 
 /** The shares of an intent as a map. */
 export function sharesOfIntent(intent: Statement["intent"]): Map<string, bigint> {
-  return new Map(intent.shares.map((share) => [share.agent, BigInt(share.baseUnits)]));
+  return toParts(intent.shares);
 }
 
-function addBilled(
-  attributions: Ledger["attributions"],
-  share: { readonly agent: string; readonly baseUnits: string },
-  dimension: string,
-): Ledger["attributions"] {
-  const mine = (entry: Ledger["attributions"][number]): boolean =>
-    entry.agent === share.agent && entry.dimension === dimension;
-  const entry = attributions.find(mine) ?? { agent: share.agent, dimension, billed: "0", free: "0" };
-  const billed = (BigInt(entry.billed) + BigInt(share.baseUnits)).toString();
-  return [...attributions.filter((other) => !mine(other)), { ...entry, billed }];
+function toParts(shares: readonly Share[]): Map<string, bigint> {
+  return new Map(shares.map((share) => [share.agent, BigInt(share.baseUnits)]));
 }
 
 function acceptedOn(account: Account, day: string): bigint {

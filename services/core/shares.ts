@@ -27,6 +27,11 @@ export function maxOf(a: bigint, b: bigint): bigint {
   return a > b ? a : b;
 }
 
+/** The smaller of two. */
+export function minOf(a: bigint, b: bigint): bigint {
+  return a < b ? a : b;
+}
+
 function compareDescending(a: bigint, b: bigint): number {
   return a === b ? 0 : a > b ? -1 : 1;
 }

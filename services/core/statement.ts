@@ -1,4 +1,4 @@
-import type { Ledger, Reservation } from "./api/usage-ledger.ts";
+import { INSTALLATION, type Ledger, type Reservation, type Share } from "./api/usage-ledger.ts";
 import type { Attempt, Outcome, Statement } from "./api/usage-statement.ts";
 import { baseUnitsOf } from "./ledger.ts";
 import type { PostAnswer, Verdict } from "./outcome.ts";
@@ -9,13 +9,13 @@ const FIRST_ATTEMPTS = 3;
 const LAST_ATTEMPTS = 5;
 const COUNT_ATTEMPTS_MAX = 2_000_000_000;
 
-/** The statement of a reservation, before anything is sent. */
+/** R4: the statement of a reservation, before the first byte is sent. Its intent is never edited. */
 export function toStatement(
   ledger: Ledger,
   reservation: Reservation & { readonly dimension: string },
   catalogue: Catalogue,
 ): Statement {
-  const shares = reservation.shares ?? [];
+  const shares = reservation.shares ?? [ownerless(reservation)];
   return {
     intent: {
       offerResourceId: ledger.offerResourceId,
@@ -75,25 +75,40 @@ export function recordAnswer(
   };
 }
 
-/** The statement of a dead slot after its day was compared, or had to be assumed accepted. */
-export function recordReconciled(
-  statement: Statement,
-  found: { readonly state: "Reconciled" | "Unknown"; readonly acceptedBaseUnits: bigint; readonly nowMs: number },
-): Statement {
+/** How a slot ended that no answer closed. */
+export interface Ending {
+  readonly state: "Reconciled" | "Unknown" | "Dropped" | "Settled";
+  readonly acceptedBaseUnits: bigint;
+  readonly nowMs: number;
+  /** Who decided, and why. */
+  readonly note?: string;
+}
+
+const NOTES = {
+  Reconciled: "Compared with Azure's list of the day; what it does not hold is carried to later hours",
+  Unknown: "No answer, and Azure's list cannot be asked: assumed accepted, in the customer's favour",
+  Dropped: "Compared with Azure's list of the day; what it does not hold is written off",
+  Settled: "Settled by command",
+} as const;
+
+/** The statement of a slot that is closed without an answer. An outcome that is there already stays. */
+export function recordEnding(statement: Statement, ending: Ending): Statement {
   if (statement.outcome) return statement;
   const outcome: Outcome = {
-    state: found.state,
-    acceptedQuantity: toUnits(found.acceptedBaseUnits, BigInt(statement.intent.divisor)),
-    acceptedBaseUnits: found.acceptedBaseUnits.toString(),
-    adjustmentBaseUnits: (found.acceptedBaseUnits - BigInt(statement.intent.baseUnits)).toString(),
-    resolvedBy: "Reconciliation",
-    at: toIso(found.nowMs),
-    note:
-      found.state === "Unknown"
-        ? "No answer, and Azure's list cannot be asked: assumed accepted, in the customer's favour"
-        : "Compared with Azure's list of the day; what it does not hold is carried to later hours",
+    state: ending.state,
+    acceptedQuantity: toUnits(ending.acceptedBaseUnits, BigInt(statement.intent.divisor)),
+    acceptedBaseUnits: ending.acceptedBaseUnits.toString(),
+    adjustmentBaseUnits: (ending.acceptedBaseUnits - BigInt(statement.intent.baseUnits)).toString(),
+    resolvedBy: ending.state === "Settled" ? "Command" : "Reconciliation",
+    at: toIso(ending.nowMs),
+    note: (ending.note ?? NOTES[ending.state]).slice(0, 512),
   };
-  return { ...statement, state: found.state, outcome };
+  return { ...statement, state: ending.state, outcome };
+}
+
+/** Shares that are lost with a statement that somebody deleted: a receipt must add up all the same. */
+function ownerless(reservation: Reservation): Share {
+  return { agent: INSTALLATION, attributedHour: reservation.hour, baseUnits: baseUnitsOf(reservation).toString() };
 }
 
 const STATES = { retry: "Retrying", park: "Parked", expire: "Expired" } as const;
@@ -105,7 +120,7 @@ function describeAgents(agents: readonly string[]): string {
 }
 
 /** Base units as decimal units, at most 18 digits behind the point, cut. */
-function toUnits(baseUnits: bigint, divisor: bigint): string {
+export function toUnits(baseUnits: bigint, divisor: bigint): string {
   const digits = ((baseUnits % divisor) * 10n ** 18n) / divisor;
   const fraction = digits.toString().padStart(18, "0").replace(/0+$/, "");
   return `${baseUnits / divisor}${fraction === "" ? "" : `.${fraction}`}`;

@@ -131,7 +131,7 @@ class Player {
   }
 }
 
-const RUNS = Number(process.env["METER_RUNS"] ?? 150);
+const RUNS = Number(process.env["METER_RUNS"] ?? 60);
 
 describe("any history", () => {
   it("keeps every law, and in the end Azure holds what is due", async () => {

@@ -1,7 +1,7 @@
 import type { PodUsage } from "#core/api/pod-usage.ts";
 import type { Ledger } from "#core/api/usage-ledger.ts";
 import { awaitedPods, canClose, closeHour } from "#core/close-hour.ts";
-import { livePods, toPodView } from "#core/counted.ts";
+import { checkpointSecondsOf, livePods, toPodView } from "#core/counted.ts";
 import { openSlots } from "#core/ledger.ts";
 import { HOUR_MS, parseHourKey, shiftHour } from "#core/time.ts";
 import { type Desk, swapLedger, type Versioned } from "./desk.ts";
@@ -29,6 +29,12 @@ export async function closeHours(
   return current;
 }
 
+/** R8: the grace of an hour is 2K + S, with the largest K in force. */
+export function graceMsOf(desk: Desk, pods: readonly PodUsage[]): number {
+  const largest = pods.reduce((max, pod) => Math.max(max, checkpointSecondsOf(pod.spec)), desk.terms.checkpointSeconds);
+  return (2 * largest + SCRAPE_SECONDS) * 1000;
+}
+
 async function closeNext(
   desk: Desk,
   ledger: Versioned<Ledger>,
@@ -38,13 +44,14 @@ async function closeNext(
   const views = pods.map(toPodView);
   const hourEndMs = parseHourKey(hour) + HOUR_MS;
   const live = livePods(ledger.value, views);
-  const graceMs = (2 * desk.terms.checkpointSeconds + SCRAPE_SECONDS) * 1000;
   const endMs = Math.max(hourEndMs, desk.memory.timeKnownSinceMs);
-  if (!canClose(hour, live, { nowMs: desk.now(), endMs, graceMs })) return undefined;
+  if (!canClose(hour, live, { nowMs: desk.now(), endMs, graceMs: graceMsOf(desk, pods) })) return undefined;
   const next = closeHour(ledger.value, {
-    ...desk.terms,
     hour,
     pods: views,
+    catalogue: desk.terms.catalogue,
+    catalogueDigest: desk.terms.catalogueDigest,
+    lateUsage: desk.terms.lateUsage,
     nowMs: desk.now(),
     stored: desk.memory.stored,
   });

@@ -1,17 +1,18 @@
 import type { PodUsage } from "#core/api/pod-usage.ts";
 import type { Ledger } from "#core/api/usage-ledger.ts";
-import { type Finding, mergeProblems } from "#core/problems.ts";
-import { closeHours } from "./close.ts";
+import { toPodView } from "#core/counted.ts";
+import { findProblems, mergeProblems, SKEW_MAX_MS } from "#core/problems.ts";
+import { closeHours, graceMsOf } from "./close.ts";
+import { compareOldDays } from "./compare.ts";
 import { type Desk, swapLedger, type Versioned } from "./desk.ts";
 import { renewGrants } from "./grants.ts";
 import { openLedger } from "./open-ledger.ts";
+import { notePlan } from "./plan-change.ts";
 import { finishOpenSlots } from "./post.ts";
+import { writeReceipts } from "./receipts.ts";
 import { reconcileLedger } from "./reconcile.ts";
 import { retireStatements } from "./retention.ts";
 import { settlePods } from "./settle.ts";
-
-/** Above this skew between our clock and the API server's nothing is closed (R9). */
-export const SKEW_MAX_MS = 300_000;
 
 export interface CycleInput {
   readonly offsetSeconds: number;
@@ -29,12 +30,15 @@ export interface CycleReport {
  * Level-triggered: each step reads the world again, so a crash between any two is finished by whoever comes next.
  */
 export async function runCycle(desk: Desk, input: CycleInput): Promise<CycleReport> {
-  await openLedger(desk);
+  await notePlan(desk, await openLedger(desk));
   await finishOpenSlots(desk);
   await reconcileLedger(desk, await openLedger(desk));
-  const opened = await writeProblems(desk, await openLedger(desk), input);
+  await writeReceipts(desk);
+  await compareOldDays(desk, await openLedger(desk));
+  const opened = await openLedger(desk);
   const pods = await desk.books.listPodUsages();
-  const ledger = await renewGrants(desk, { ledger: opened, pods, offsetSeconds: input.offsetSeconds });
+  const noted = await writeProblems(desk, opened, { pods, skewMs: input.skewMs });
+  const ledger = await renewGrants(desk, { ledger: noted, pods, offsetSeconds: input.offsetSeconds });
   const closed = mayClose(desk, input) ? await closeHours(desk, ledger, pods) : ledger;
   await settlePods(desk, closed, pods);
   if (closed !== ledger) await finishOpenSlots(desk);
@@ -43,29 +47,30 @@ export async function runCycle(desk: Desk, input: CycleInput): Promise<CycleRepo
   return { ledger: found, pods };
 }
 
+/** R9: with a clock in doubt nothing is closed; R6: neither before Azure's list was compared. */
 function mayClose(desk: Desk, input: CycleInput): boolean {
   return desk.memory.reconciled && desk.now() >= desk.memory.clockFaultUntilMs && Math.abs(input.skewMs) <= SKEW_MAX_MS;
 }
 
 /** The mode, and what is wrong, where people and the operator look: in the ledger, written when it changes. */
-async function writeProblems(desk: Desk, ledger: Versioned<Ledger>, input: CycleInput): Promise<Versioned<Ledger>> {
-  const problems = mergeProblems(ledger.value.problems, findProblems(desk, input), desk.now());
-  if (problems === ledger.value.problems && ledger.value.mode === desk.terms.mode) return ledger;
-  const value = { ...ledger.value, mode: desk.terms.mode, problems };
-  return swapLedger(desk, { value, version: ledger.version });
-}
-
-function findProblems(desk: Desk, input: CycleInput): Finding[] {
-  const { terms, memory } = desk;
-  const found: Finding[] = [];
-  if (Math.abs(input.skewMs) > SKEW_MAX_MS)
-    found.push({ reason: "ClockSkew", message: "This node's clock is more than 5 min off: nothing is closed" });
-  if (desk.now() < memory.clockFaultUntilMs)
-    found.push({ reason: "ClockFault", message: "Azure calls fresh usage expired: our clock is wrong" });
-  if (terms.mode === "Silent" && terms.plan === undefined)
-    found.push({
-      reason: "PlanUnknown",
-      message: `The catalogue does not know the plan ${terms.planId}: usage is counted, not posted`,
-    });
-  return memory.listProblem ? [...found, memory.listProblem] : found;
+async function writeProblems(
+  desk: Desk,
+  ledger: Versioned<Ledger>,
+  seen: { readonly pods: readonly PodUsage[]; readonly skewMs: number },
+): Promise<Versioned<Ledger>> {
+  const { memory, terms } = desk;
+  const found = findProblems(ledger.value, {
+    nowMs: desk.now(),
+    skewMs: seen.skewMs,
+    clockFaultUntilMs: memory.clockFaultUntilMs,
+    catalogue: terms.catalogue,
+    list: memory.listProblem,
+    waiting: [...memory.retries.values()],
+    foreignMs: memory.foreignMs,
+    pods: seen.pods.map(toPodView),
+    graceMs: graceMsOf(desk, seen.pods),
+  });
+  const problems = mergeProblems(ledger.value.problems, found, desk.now());
+  if (problems === ledger.value.problems && ledger.value.mode === terms.mode) return ledger;
+  return swapLedger(desk, { value: { ...ledger.value, mode: terms.mode, problems }, version: ledger.version });
 }

@@ -2,9 +2,10 @@ import type { Grants, PodUsage } from "#core/api/pod-usage.ts";
 import type { Ledger } from "#core/api/usage-ledger.ts";
 import type { Intent, Statement } from "#core/api/usage-statement.ts";
 import { sealLedger, type Slot } from "#core/ledger.ts";
+import type { LateUsage } from "#core/late-usage.ts";
 import type { Alarm, PostAnswer } from "#core/outcome.ts";
 import type { Catalogue, Plan } from "#core/plan.ts";
-import type { Finding } from "#core/problems.ts";
+import type { Finding, Waiting } from "#core/problems.ts";
 import type { RetentionTerms } from "#core/retention.ts";
 import type { Logger } from "#runtime/log.ts";
 
@@ -40,13 +41,23 @@ export interface UsageRow {
   readonly usageResourceId: string;
   readonly dimension: string;
   readonly planId: string;
-  /** Plain decimal digits. */
+  /** Submitted units as plain decimal digits. */
   readonly quantity: string;
+  /** Units that Azure has processed. */
+  readonly processed: string;
+  /** Azure's word; unknown ones must pass. */
+  readonly reconStatus: string;
 }
 
 export type ListAnswer =
   | { readonly ok: true; readonly rows: readonly UsageRow[] }
-  | { readonly ok: false; readonly refused: boolean; readonly message: string };
+  | {
+      readonly ok: false;
+      readonly refused: boolean;
+      /** No token could be had: nothing was asked. */
+      readonly noCredential?: boolean;
+      readonly message: string;
+    };
 
 /** The metering API. Neither call throws: what went wrong is an answer. */
 export interface Marketplace {
@@ -67,9 +78,14 @@ export interface Terms {
   readonly checkpointSeconds: number;
   readonly grantLifeSeconds: number;
   readonly reconcileRequired: boolean;
-  /** R10: what becomes of usage that died unbooked. */
-  readonly lateUsage: "Carry" | "Drop";
+  /** R10: what becomes of usage that Azure did not take within 24 h. */
+  readonly lateUsage: LateUsage;
   readonly retention: RetentionTerms;
+}
+
+/** A slot that waits for its answer. */
+export interface Retry extends Waiting {
+  readonly notBeforeMs: number;
 }
 
 /** What a leader remembers between cycles; lost with it, and nothing of it is money. */
@@ -84,8 +100,8 @@ export interface Memory {
   born: boolean;
   /** A rollback was found: two equal answers an hour apart are wanted before new intents. */
   rollback: { readonly atMs: number; readonly fingerprint: string } | undefined;
-  /** Slots by key: when to try again. */
-  readonly retries: Map<string, { readonly attempts: number; readonly notBeforeMs: number }>;
+  /** Slots by key that have no definite answer yet: since when, why, and when to try again. */
+  readonly retries: Map<string, Retry>;
   /** Keys of slots whose UsageStatement is known to exist. */
   readonly stored: Set<string>;
   /** Azure judged our clock wrong: nothing is closed before this instant. */
@@ -94,6 +110,10 @@ export interface Memory {
   timeKnownSinceMs: number;
   /** Why Azure's list was not compared. */
   listProblem: Finding | undefined;
+  /** When somebody else's event was last found; 0 for never. */
+  foreignMs: number;
+  /** The comparison of D + 2 is not tried again before this instant. */
+  compareNotBeforeMs: number;
   readonly leases: {
     /** Our term is above that of every grant written before us. */
     isTermHeld: boolean;
@@ -139,6 +159,8 @@ export function createMemory(): Memory {
     clockFaultUntilMs: 0,
     timeKnownSinceMs: 0,
     listProblem: undefined,
+    foreignMs: 0,
+    compareNotBeforeMs: 0,
     leases: { isTermHeld: false, doubts: new Set() },
     retention: { lookAtMs: 0, released: "", due: [], awaitingExport: 0 },
   };

@@ -52,6 +52,8 @@ export interface HttpReply {
   readonly retryAfterMs?: number | undefined;
   /** Why there is no answer. */
   readonly failure?: string | undefined;
+  /** There was no token: nothing was sent. */
+  readonly noCredential?: boolean;
 }
 
 /** One answer per intent. Items are matched by slot and plan, never by their place; a missing one is unknown. */
@@ -67,9 +69,7 @@ export function readBatchReply(reply: HttpReply, intents: readonly Intent[]): Po
   const [only, ...others] = intents;
   const error = errorSchema.safeParse(body);
   if (only && others.length === 0 && error.success) return [fromRefusal(error.data, reply)];
-  return intents.map(() =>
-    bare(reply, reply.failure === undefined ? `Http${reply.status}` : "NoAnswer", failure(reply)),
-  );
+  return intents.map(() => bare(reply, silence(reply), failure(reply)));
 }
 
 /** Rows of GET /usageEvents, or nothing when the body is no list. */
@@ -82,6 +82,8 @@ export function readUsageRows(body: string): UsageRow[] | undefined {
         dimension: z.string(),
         planId: text,
         submittedQuantity: z.number(),
+        processedQuantity: number,
+        reconStatus: text,
       }),
     )
     .safeParse(parseJson(body));
@@ -92,6 +94,8 @@ export function readUsageRows(body: string): UsageRow[] | undefined {
     dimension: row.dimension,
     planId: row.planId ?? "",
     quantity: decimalText(row.submittedQuantity),
+    processed: decimalText(row.processedQuantity ?? 0),
+    reconStatus: row.reconStatus ?? "",
   }));
 }
 
@@ -166,6 +170,11 @@ function bare(reply: HttpReply, status: string, reasons: readonly string[]): Pos
     reasons,
     ...(reply.retryAfterMs === undefined ? {} : { retryAfterMs: reply.retryAfterMs }),
   };
+}
+
+function silence(reply: HttpReply): string {
+  if (reply.noCredential) return "NoCredential";
+  return reply.failure === undefined ? `Http${reply.status}` : "NoAnswer";
 }
 
 function failure(reply: HttpReply): string[] {

@@ -126,12 +126,14 @@ describe("createMarketplace()", () => {
       dimension: "a",
       planId: "starter",
       submittedQuantity: 17.5,
+      processedQuantity: 17,
       reconStatus: "NewWord",
     };
     respond = () => ({ status: 200, body: [row] });
+    const read = { day: "20261122", usageResourceId: "G", dimension: "a", planId: "starter", quantity: "17.5" };
     expect(await marketplace.list("20261120")).toEqual({
       ok: true,
-      rows: [{ day: "20261122", usageResourceId: "G", dimension: "a", planId: "starter", quantity: "17.5" }],
+      rows: [{ ...read, processed: "17", reconStatus: "NewWord" }],
     });
     expect(requests[0]?.url).toBe("/api/usageEvents?usageStartDate=2026-11-20T00%3A00%3A00Z&api-version=2018-08-31");
   });

@@ -63,7 +63,8 @@ async function listUsage(options: MarketplaceOptions, sinceDay: string): Promise
   const rows = reply.status === 200 ? readUsageRows(reply.text) : undefined;
   if (rows) return { ok: true, rows };
   const refused = reply.status === 401 || reply.status === 403;
-  return { ok: false, refused, message: reply.failure ?? `HTTP status ${reply.status}` };
+  const silence = { ok: false, refused, message: reply.failure ?? `HTTP status ${reply.status}` } as const;
+  return reply.noCredential ? { ...silence, noCredential: true } : silence;
 }
 
 interface Call {
@@ -76,6 +77,8 @@ interface Call {
 /** One call; what went wrong is a reply with status 0. Never repeats: the loop owns retries. */
 async function call(options: MarketplaceOptions, what: Call): Promise<HttpReply> {
   const requestId = options.newId();
+  const token = await readToken(options);
+  if (!token.ok) return { status: 0, text: "", requestId, failure: token.failure, noCredential: true };
   const deadline = new AbortController();
   const cancel = options.clock.after(TIMEOUT_MS, () => deadline.abort(new Error(`No answer within ${TIMEOUT_MS} ms`)));
   try {
@@ -86,7 +89,7 @@ async function call(options: MarketplaceOptions, what: Call): Promise<HttpReply>
       signal: deadline.signal,
       headers: {
         "content-type": "application/json",
-        authorization: `Bearer ${await options.token()}`,
+        authorization: `Bearer ${token.value}`,
         "x-ms-requestid": requestId,
         "x-ms-correlationid": requestId,
       },
@@ -102,6 +105,16 @@ async function call(options: MarketplaceOptions, what: Call): Promise<HttpReply>
     return { status: 0, text: "", requestId, failure: describe(error) };
   } finally {
     cancel();
+  }
+}
+
+async function readToken(
+  options: MarketplaceOptions,
+): Promise<{ ok: true; value: string } | { ok: false; failure: string }> {
+  try {
+    return { ok: true, value: await options.token() };
+  } catch (error) {
+    return { ok: false, failure: describe(error) };
   }
 }
 

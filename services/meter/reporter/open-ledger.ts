@@ -1,8 +1,5 @@
 import type { Ledger } from "#core/api/usage-ledger.ts";
-import { openAccounts } from "#core/close-hour.ts";
-import type { LedgerBirth } from "#core/ledger.ts";
 import { rebuildLedger } from "#core/reconcile.ts";
-import { hourKey } from "#core/time.ts";
 import { ConflictError, type Desk, swapLedger, type Versioned } from "./desk.ts";
 
 /**
@@ -39,10 +36,8 @@ async function stampTerm(desk: Desk, found: Versioned<Ledger>): Promise<Versione
 async function bearLedger(desk: Desk): Promise<Versioned<Ledger>> {
   const { terms } = desk;
   const statements = await desk.books.listStatements();
-  const birth: LedgerBirth = { ...terms, nowMs: desk.now(), term: (desk.memory.term ?? 0) + 1 };
-  const ledger = rebuildLedger(birth, statements, (empty) =>
-    openAccounts(empty, { hour: hourKey(desk.now()), catalogue: terms.catalogue, plan: terms.plan }),
-  );
+  const birth = { ...terms, nowMs: desk.now(), term: (desk.memory.term ?? 0) + 1 };
+  const ledger = rebuildLedger(birth, statements);
   const created = await desk.books.createLedger(ledger);
   if (created === "Conflict") throw new ConflictError("UsageLedger");
   desk.memory.term = ledger.term;

@@ -1,13 +1,22 @@
 import type { Ledger } from "#core/api/usage-ledger.ts";
 import type { Statement } from "#core/api/usage-statement.ts";
 import { slotKey } from "#core/close-hour.ts";
-import { creditSlots, isDead, isSendable, openSlots, parkDimension, type Credit } from "#core/ledger.ts";
+import {
+  type Credit,
+  creditSlots,
+  isDead,
+  isSendable,
+  type OpenSlot,
+  openSlots,
+  parkDimension,
+  resolvedSlots,
+} from "#core/ledger.ts";
 import { decideOutcome, type PostAnswer, type Verdict } from "#core/outcome.ts";
 import { sharesOfIntent } from "#core/reconcile.ts";
 import { recordAnswer, toStatement } from "#core/statement.ts";
 import { parseHourKey } from "#core/time.ts";
 import { backoffDelayMs } from "#runtime/retry.ts";
-import { ConflictError, type Desk, trySwapLedger, type Versioned } from "./desk.ts";
+import { ConflictError, type Desk, type Retry, trySwapLedger, type Versioned } from "./desk.ts";
 
 /** The Marketplace takes at most 25 items per batch. */
 const BATCH_MAX = 25;
@@ -15,12 +24,17 @@ const RETRY_DELAY = { delayMinMs: 2_000, delayMaxMs: 300_000 };
 const CAS_TRIES_MAX = 5;
 const CLOCK_FAULT_MS = 600_000;
 
-type OpenSlot = ReturnType<typeof openSlots>[number];
-type Sheet = Versioned<Statement>;
+export type Sheet = Versioned<Statement>;
+
+interface Judged {
+  readonly answer: PostAnswer;
+  readonly verdict: Verdict;
+}
 
 interface Parking {
   readonly dimension: string;
   readonly hour: string;
+  readonly planId: string;
   readonly reason: string;
   readonly message: string;
 }
@@ -32,6 +46,7 @@ interface Parking {
 export async function finishOpenSlots(desk: Desk): Promise<void> {
   const found = await desk.books.readLedger();
   if (!found) return;
+  forgetClosed(desk, found.value);
   const due = openSlots(found.value).filter((slot) => isDue(desk, slot));
   for (let from = 0; from < due.length; from += BATCH_MAX)
     await finishBatch(desk, found.value, due.slice(from, from + BATCH_MAX));
@@ -47,13 +62,17 @@ async function finishBatch(desk: Desk, ledger: Ledger, slots: readonly OpenSlot[
   const open = sheets.filter((sheet) => !sheet.value.outcome && mayBeSent(desk, ledger, sheet.value));
   const sent = open.length === 0 ? [] : await sendBatch(desk, ledger, open);
   const parkings = sent.flatMap(({ parking }) => (parking ? [parking] : []));
-  await settleSlots(desk, [...done, ...sent.map(({ sheet }) => sheet)].flatMap(toCredit), parkings);
+  await creditSheets(desk, [...done, ...sent.map(({ sheet }) => sheet)], parkings);
 }
 
-/** Step two. A statement that is there already rules: its quantity is the one to send. */
-async function findStatement(desk: Desk, ledger: Ledger, slot: OpenSlot): Promise<Sheet | undefined> {
+/**
+ * Step two. A statement that is there already rules: its quantity is the one to send. None is made for a slot that died
+ * before it had one, until its fate is known: nothing was ever sent.
+ */
+export async function findStatement(desk: Desk, ledger: Ledger, slot: OpenSlot): Promise<Sheet | undefined> {
   const found = await desk.books.readStatement(slot);
-  const sheet = found ?? (isDead(slot.hour, desk.now()) ? undefined : await createStatement(desk, ledger, slot));
+  const isLost = slot.resolved === undefined && isDead(slot.hour, desk.now());
+  const sheet = found ?? (isLost ? undefined : await createStatement(desk, ledger, slot));
   if (sheet) desk.memory.stored.add(slotKey(slot));
   return sheet;
 }
@@ -98,17 +117,14 @@ async function takeAnswer(
   );
   report(desk, sent.sheet.value, { answer: sent.answer, verdict });
   planRetry(desk, sent.sheet.value, { answer: sent.answer, verdict });
+  noteAlarm(desk, verdict);
   const sheet = await writeAnswer(desk, sent.sheet, { answer: sent.answer, verdict });
   const parking = verdict.next === "park" ? { ...intent, reason: verdict.reason, message: verdict.message } : undefined;
   return { sheet, parking };
 }
 
 /** Step four: an outcome is written once. If one is there already, it stays and is the one to credit. */
-async function writeAnswer(
-  desk: Desk,
-  sheet: Sheet,
-  judged: { readonly answer: PostAnswer; readonly verdict: Verdict },
-): Promise<Sheet> {
+async function writeAnswer(desk: Desk, sheet: Sheet, judged: Judged): Promise<Sheet> {
   let current = sheet;
   for (let tries = 0; tries < CAS_TRIES_MAX; tries += 1) {
     const next = recordAnswer(current.value, judged.answer, { verdict: judged.verdict, nowMs: desk.now() });
@@ -123,7 +139,12 @@ async function writeAnswer(
 }
 
 /** Step five: reservation out, accepted quantity in, in one write. A reservation that is gone was credited: stop. */
-async function settleSlots(desk: Desk, credits: readonly Credit[], parkings: readonly Parking[]): Promise<void> {
+export async function creditSheets(
+  desk: Desk,
+  sheets: readonly Sheet[],
+  parkings: readonly Parking[] = [],
+): Promise<void> {
+  const credits = sheets.flatMap(toCredit);
   if (credits.length === 0 && parkings.length === 0) return;
   for (let tries = 0; tries < CAS_TRIES_MAX; tries += 1) {
     const found = await desk.books.readLedger();
@@ -149,6 +170,7 @@ function toCredit(sheet: Sheet): Credit[] {
       hour: intent.hour,
       acceptedBaseUnits: BigInt(outcome.acceptedBaseUnits),
       shares: sharesOfIntent(intent),
+      isDropped: outcome.state === "Dropped",
       usageResourceId: outcome.usageResourceId,
     },
   ];
@@ -159,8 +181,10 @@ function mayBeSent(desk: Desk, ledger: Ledger, statement: Statement): boolean {
   const { dimension, hour } = statement.intent;
   const account = ledger.accounts.find((entry) => entry.dimension === dimension);
   if (account?.parked === undefined && isSendable(hour, desk.now())) return true;
-  const notBeforeMs = desk.now() + RETRY_DELAY.delayMaxMs;
-  desk.memory.retries.set(slotKey({ dimension, hour }), { attempts: 0, notBeforeMs });
+  desk.memory.retries.set(slotKey(statement.intent), {
+    ...retryOf(desk, statement),
+    notBeforeMs: desk.now() + RETRY_DELAY.delayMaxMs,
+  });
   return false;
 }
 
@@ -169,25 +193,48 @@ function isDue(desk: Desk, slot: OpenSlot): boolean {
   return retry === undefined || desk.now() >= retry.notBeforeMs;
 }
 
-function planRetry(
-  desk: Desk,
-  statement: Statement,
-  judged: { readonly answer: PostAnswer; readonly verdict: Verdict },
-): void {
-  const key = slotKey(statement.intent);
-  const attempts = (desk.memory.retries.get(key)?.attempts ?? 0) + 1;
-  const delayMs = backoffDelayMs(attempts, RETRY_DELAY, () => 0.5 + desk.random() / 2);
-  const notBeforeMs = desk.now() + Math.max(delayMs, judged.answer.retryAfterMs ?? 0);
-  desk.memory.retries.set(key, { attempts, notBeforeMs });
-  if (judged.verdict.next === "retry" && judged.verdict.alarm === "ClockFault")
-    desk.memory.clockFaultUntilMs = desk.now() + CLOCK_FAULT_MS;
+/** What is known of a slot's attempts: the statement remembers the first across leaders. */
+function retryOf(desk: Desk, statement: Statement): Retry {
+  const { intent, attempts } = statement;
+  const first = attempts.first[0]?.at;
+  const firstMs = first === undefined ? desk.now() : Date.parse(first);
+  const fresh = {
+    dimension: intent.dimension,
+    hour: intent.hour,
+    attempts: 0,
+    notBeforeMs: 0,
+    why: "NoAnswer" as const,
+  };
+  return { ...(desk.memory.retries.get(slotKey(intent)) ?? fresh), firstMs };
 }
 
-function report(
-  desk: Desk,
-  statement: Statement,
-  judged: { readonly answer: PostAnswer; readonly verdict: Verdict },
-): void {
+function planRetry(desk: Desk, statement: Statement, judged: Judged): void {
+  const last = retryOf(desk, statement);
+  const attempts = last.attempts + 1;
+  const delayMs = backoffDelayMs(attempts, RETRY_DELAY, () => 0.5 + desk.random() / 2);
+  const notBeforeMs = desk.now() + Math.max(delayMs, judged.answer.retryAfterMs ?? 0);
+  desk.memory.retries.set(slotKey(statement.intent), { ...last, attempts, notBeforeMs, why: whyOf(judged) });
+}
+
+function whyOf({ answer, verdict }: Judged): Retry["why"] {
+  if (answer.status === "NoCredential") return "NoCredential";
+  return verdict.next === "retry" && verdict.alarm === "Refused" ? "Refused" : "NoAnswer";
+}
+
+function noteAlarm(desk: Desk, verdict: Verdict): void {
+  const alarm = "alarm" in verdict ? verdict.alarm : undefined;
+  if (alarm === "ClockFault") desk.memory.clockFaultUntilMs = desk.now() + CLOCK_FAULT_MS;
+  if (alarm === "ForeignWriter") desk.memory.foreignMs = desk.now();
+}
+
+/** What this leader remembers of slots that are closed is of no use any more. */
+function forgetClosed(desk: Desk, ledger: Ledger): void {
+  const open = new Set([...openSlots(ledger), ...resolvedSlots(ledger)].map(slotKey));
+  for (const key of desk.memory.retries.keys()) if (!open.has(key)) desk.memory.retries.delete(key);
+  for (const key of desk.memory.stored) if (!open.has(key)) desk.memory.stored.delete(key);
+}
+
+function report(desk: Desk, statement: Statement, judged: Judged): void {
   const { intent } = statement;
   const { answer, verdict } = judged;
   const alarm = "alarm" in verdict ? verdict.alarm : undefined;

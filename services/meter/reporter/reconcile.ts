@@ -1,19 +1,20 @@
 import type { Ledger } from "#core/api/usage-ledger.ts";
 import type { Statement } from "#core/api/usage-statement.ts";
-import { baseUnitsOf, creditSlots, isDead, openSlots, type Slot } from "#core/ledger.ts";
+import { isDead, type OpenSlot, openSlots, type Slot } from "#core/ledger.ts";
 import { toBaseUnits } from "#core/outcome.ts";
+import type { Finding } from "#core/problems.ts";
 import {
+  adoptStatements,
+  assumeAccepted,
   type AzureDays,
   daysInQuestion,
-  isBehind,
   raiseLastSlots,
   type Reconciliation,
   reconcileDays,
   sharesOfIntent,
 } from "#core/reconcile.ts";
-import { recordReconciled } from "#core/statement.ts";
 import { HOUR_MS } from "#core/time.ts";
-import { type Desk, swapLedger, type UsageRow, type Versioned } from "./desk.ts";
+import { type Desk, type ListAnswer, swapLedger, type UsageRow, type Versioned } from "./desk.ts";
 
 /** After a rollback Azure's list is believed when two answers this far apart are equal. */
 const CONFIRMATION_MS = HOUR_MS;
@@ -23,8 +24,9 @@ const CONFIRMATION_MS = HOUR_MS;
  * Until it has succeeded no new intent is made.
  */
 export async function reconcileLedger(desk: Desk, ledger: Versioned<Ledger>): Promise<void> {
-  const dead = openSlots(ledger.value).filter((slot) => isDead(slot.hour, desk.now()));
-  if (desk.terms.mode !== "Marketplace") {
+  const open = openSlots(ledger.value);
+  const dead = open.filter((slot) => isDead(slot.hour, desk.now()));
+  if (!mayPost(desk, ledger.value) && open.length === 0) {
     desk.memory.reconciled = true;
     return;
   }
@@ -32,9 +34,9 @@ export async function reconcileLedger(desk: Desk, ledger: Versioned<Ledger>): Pr
   const statements = await desk.books.listStatements();
   const days = daysInQuestion(ledger.value, { nowMs: desk.now(), ...(await sinceOf(desk, statements)) });
   const listed = await desk.marketplace.list(days[0] ?? "");
-  if (!listed.ok) return takeSilence(desk, ledger, { ...listed, dead, statements });
-  const azure = toAzureDays(ledger.value, listed.rows);
-  if (!azure) {
+  if (!listed.ok) return takeSilence(desk, ledger, { listed, dead, statements });
+  const rows = ownRows(ledger.value, listed.rows);
+  if (!rows) {
     desk.memory.listProblem = {
       reason: "UsageResourceUnclear",
       message: "Azure's list names several usage resources and the ledger knows none of them",
@@ -42,33 +44,43 @@ export async function reconcileLedger(desk: Desk, ledger: Versioned<Ledger>): Pr
     desk.log.error({ rows: listed.rows.length }, "Cannot tell which usage resource is ours");
     return;
   }
-  await compare(desk, ledger, { azure, days, statements, fingerprint: JSON.stringify(listed.rows) });
+  await compare(desk, ledger, { rows, days, statements });
+}
+
+/** Whether an hour that is still to be closed may bring an intent; the hours before a plan change belong to the old plan. */
+function mayPost(desk: Desk, ledger: Ledger): boolean {
+  return desk.terms.mode === "Marketplace" || (desk.terms.mode === "Silent" && ledger.planChange !== undefined);
 }
 
 async function compare(
   desk: Desk,
   ledger: Versioned<Ledger>,
-  input: { azure: AzureDays; days: readonly string[]; statements: readonly Statement[]; fingerprint: string },
+  input: { rows: readonly UsageRow[]; days: readonly string[]; statements: readonly Statement[] },
 ): Promise<void> {
-  const sharesOf = (slot: Slot): ReadonlyMap<string, bigint> => {
-    const statement = findStatement(input.statements, slot);
-    return statement ? sharesOfIntent(statement.intent) : new Map();
-  };
-  const result = reconcileDays(ledger.value, { ...input, nowMs: desk.now(), sharesOf });
-  const rolledBack =
-    !desk.memory.reconciled &&
-    (result.surplus.length > 0 ||
-      isBehind(ledger.value, input.statements) ||
-      (desk.memory.born && input.statements.length > 0));
+  const { memory } = desk;
+  const adopted = memory.reconciled ? ledger.value : adoptStatements(ledger.value, input.statements);
+  const result = reconcileDays(adopted, {
+    azure: toAzureDays(adopted, input.rows),
+    days: input.days,
+    nowMs: desk.now(),
+    lateUsage: desk.terms.lateUsage,
+    sharesOf: sharesIn(input.statements),
+  });
+  const isForgetful = adopted !== ledger.value || (memory.born && input.statements.length > 0);
+  const rolledBack = !memory.reconciled && (isForgetful || result.surplus.length > 0);
   const next = rolledBack ? raiseLastSlots(result.ledger, desk.now()) : result.ledger;
   await writeIfChanged(desk, ledger, next);
-  desk.memory.born = false;
+  memory.born = false;
   reportSurplus(desk, result);
-  await recordOutcomes(desk, result.resolved, "Reconciled");
-  desk.memory.reconciled = result.complete && isConfirmed(desk, rolledBack, input.fingerprint);
-  desk.memory.listProblem = desk.memory.reconciled
+  memory.reconciled = result.complete && isConfirmed(desk, rolledBack, fingerprintOf(input.rows));
+  memory.listProblem = memory.reconciled
     ? undefined
     : { reason: "AwaitingConfirmation", message: "Waiting for Azure's list to confirm what was accepted" };
+}
+
+/** What was submitted; whether Azure has processed it meanwhile does not matter. */
+function fingerprintOf(rows: readonly UsageRow[]): string {
+  return JSON.stringify(rows.map(({ day, dimension, planId, quantity }) => [day, dimension, planId, quantity]));
 }
 
 /** Whether a rollback, if there was one, is over: the same list twice, an hour apart. */
@@ -88,49 +100,29 @@ function isConfirmed(desk: Desk, rolledBack: boolean, fingerprint: string): bool
 async function takeSilence(
   desk: Desk,
   ledger: Versioned<Ledger>,
-  silence: { refused: boolean; message: string; dead: ReturnType<typeof openSlots>; statements: readonly Statement[] },
+  silence: {
+    readonly listed: Extract<ListAnswer, { readonly ok: false }>;
+    readonly dead: readonly OpenSlot[];
+    readonly statements: readonly Statement[];
+  },
 ): Promise<void> {
-  desk.log.warn({ err: silence.message, refused: silence.refused }, "Failed to list usage events");
-  desk.memory.listProblem = {
-    reason: silence.refused ? "ListRefused" : "ListUnavailable",
-    message: `Azure's list of usage events cannot be read: ${silence.message}`,
-  };
+  const { refused, message } = silence.listed;
+  desk.log.warn({ err: message, refused }, "Failed to list usage events");
+  desk.memory.listProblem = toFinding(silence.listed);
   if (desk.terms.reconcileRequired) return;
-  const credits = silence.dead.map((slot) => {
-    const statement = findStatement(silence.statements, slot);
-    return {
-      ...slot,
-      acceptedBaseUnits: baseUnitsOf(slot),
-      shares: statement ? sharesOfIntent(statement.intent) : new Map<string, bigint>(),
-    };
-  });
-  await writeIfChanged(desk, ledger, creditSlots(ledger.value, credits));
-  await recordOutcomes(desk, credits, "Unknown");
+  await writeIfChanged(desk, ledger, assumeAccepted(ledger.value, silence.dead, sharesIn(silence.statements)));
   desk.memory.reconciled = true;
+}
+
+function toFinding(listed: Extract<ListAnswer, { readonly ok: false }>): Finding {
+  const message = `Azure's list of usage events cannot be read: ${listed.message}`;
+  if (listed.noCredential) return { reason: "NoCredential", message };
+  return { reason: listed.refused ? "ListRefused" : "ListUnavailable", message };
 }
 
 async function writeIfChanged(desk: Desk, from: Versioned<Ledger>, next: Ledger): Promise<void> {
   if (JSON.stringify(next) === JSON.stringify(from.value)) return;
   await swapLedger(desk, { value: next, version: from.version });
-}
-
-/** Receipts follow the money. A crash in between leaves a receipt open, never a wrong sum. */
-async function recordOutcomes(
-  desk: Desk,
-  slots: readonly (Slot & { readonly acceptedBaseUnits: bigint })[],
-  state: "Reconciled" | "Unknown",
-): Promise<void> {
-  for (const slot of slots) {
-    desk.log.warn({ dimension: slot.dimension, hour: slot.hour, state }, "Closed a slot without an answer");
-    const found = await desk.books.readStatement(slot);
-    if (!found || found.value.outcome) continue;
-    const value = recordReconciled(found.value, {
-      state,
-      acceptedBaseUnits: slot.acceptedBaseUnits,
-      nowMs: desk.now(),
-    });
-    await desk.books.writeStatement({ value, version: found.version });
-  }
 }
 
 /** A ledger that was just made asks back to its oldest pod, as no statement tells of earlier hours. */
@@ -141,15 +133,21 @@ async function sinceOf(desk: Desk, statements: readonly Statement[]): Promise<{ 
   return created.length === 0 ? {} : { sinceMs: Math.min(...created) };
 }
 
-/** Rows of our usage resource in base units by day and dimension; nothing when it is unclear which rows are ours. */
-function toAzureDays(ledger: Ledger, rows: readonly UsageRow[]): AzureDays | undefined {
+/** Rows of our usage resource; nothing when it is unclear which rows are ours. */
+export function ownRows(ledger: Ledger, rows: readonly UsageRow[]): UsageRow[] | undefined {
   const known = ledger.usageResourceId?.toLowerCase();
   const ids = new Set(rows.map((row) => row.usageResourceId.toLowerCase()));
   if (known === undefined && ids.size > 1) return undefined;
+  return rows.filter((row) => known === undefined || row.usageResourceId.toLowerCase() === known);
+}
+
+/** Base units by day and dimension. */
+function toAzureDays(ledger: Ledger, rows: readonly UsageRow[]): AzureDays {
+  const divisors = new Map(ledger.accounts.map((account) => [account.dimension, BigInt(account.divisor)]));
   const days = new Map<string, Map<string, bigint>>();
   for (const row of rows) {
-    const divisor = divisorOf(ledger, row.dimension);
-    if (divisor === undefined || (known !== undefined && row.usageResourceId.toLowerCase() !== known)) continue;
+    const divisor = divisors.get(row.dimension);
+    if (divisor === undefined) continue;
     const day = days.get(row.day) ?? new Map<string, bigint>();
     day.set(row.dimension, (day.get(row.dimension) ?? 0n) + toBaseUnits(row.quantity, divisor));
     days.set(row.day, day);
@@ -157,16 +155,15 @@ function toAzureDays(ledger: Ledger, rows: readonly UsageRow[]): AzureDays | und
   return days;
 }
 
-function divisorOf(ledger: Ledger, dimension: string): bigint | undefined {
-  const account = ledger.accounts.find((entry) => entry.dimension === dimension);
-  return account ? BigInt(account.divisor) : undefined;
-}
-
-function findStatement(statements: readonly Statement[], slot: Slot): Statement | undefined {
-  return statements.find(({ intent }) => intent.dimension === slot.dimension && intent.hour === slot.hour);
+function sharesIn(statements: readonly Statement[]): (slot: Slot) => ReadonlyMap<string, bigint> {
+  return (slot) => {
+    const found = statements.find(({ intent }) => intent.dimension === slot.dimension && intent.hour === slot.hour);
+    return found ? sharesOfIntent(found.intent) : new Map();
+  };
 }
 
 function reportSurplus(desk: Desk, result: Reconciliation): void {
+  if (desk.memory.reconciled && result.surplus.length > 0) desk.memory.foreignMs = desk.now();
   for (const { day, dimension, baseUnits } of result.surplus)
     desk.log.error(
       { day, dimension, baseUnits: baseUnits.toString() },

@@ -1,6 +1,6 @@
 import type { PodUsage } from "#core/api/pod-usage.ts";
 import type { Ledger } from "#core/api/usage-ledger.ts";
-import { toPodView } from "#core/counted.ts";
+import { checkpointSecondsOf, toPodView } from "#core/counted.ts";
 import { confirmDeleted, settlePod } from "#core/ledger.ts";
 import { hourKey } from "#core/time.ts";
 import { type Desk, swapLedger, type Versioned } from "./desk.ts";
@@ -48,6 +48,6 @@ function mayHaveEnded(desk: Desk, ledger: Ledger, pod: PodUsage): boolean {
   const view = toPodView(pod);
   const lastMs = view.reportedMs || view.createdMs;
   const silentMs = desk.now() - lastMs;
-  if (!view.final && silentMs < 2000 * pod.spec.checkpointSeconds) return false;
+  if (!view.final && silentMs < 2000 * checkpointSecondsOf(pod.spec)) return false;
   return hourKey(lastMs) <= ledger.lastClosedHour;
 }
