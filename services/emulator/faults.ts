@@ -5,7 +5,7 @@ export const ROUTES = {
   metering: ["usageEvent", "batchUsageEvent", "usageEvents"],
   model: ["chat", "responses", "embeddings", "models"],
   issuer: ["discovery", "jwks", "token"],
-  imds: ["token"],
+  imds: ["token", "versions", "instance", "attested"],
 } as const;
 
 export type StandIn = keyof typeof ROUTES;

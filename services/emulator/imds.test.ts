@@ -60,6 +60,18 @@ describe("the token endpoint", () => {
   });
 });
 
+describe("what agents ask beside tokens", () => {
+  it.each([
+    ["versions", { apiVersions: expect.arrayContaining(["2018-02-01", "2020-09-01"]) }],
+    ["instance?api-version=2020-09-01", { compute: { subscriptionId: expect.any(String) }, network: {} }],
+    ["attested/document?api-version=2020-09-01", { encoding: "pkcs7", signature: expect.any(String) }],
+  ])("%s, with the Metadata header alone", async (path, body) => {
+    const url = `${kit.imdsUrl}/metadata/${path}`;
+    expect(await request(url, { headers: { metadata: "True" } })).toMatchObject({ status: 200, body });
+    expect(await request(url)).toMatchObject({ status: 400, body: { error: "invalid_request" } });
+  });
+});
+
 describe("ManagedIdentityCredential of @azure/identity", () => {
   it("gets a token that the metering API believes", async () => {
     vi.stubEnv("AZURE_POD_IDENTITY_AUTHORITY_HOST", kit.imdsUrl);

@@ -1,23 +1,46 @@
 import { Router } from "@koa/router";
 import type { Context } from "koa";
-import { toMiddleware } from "./endpoint.ts";
+import { toMiddleware, type Endpoint } from "./endpoint.ts";
 import { tokenTimes } from "./keys.ts";
 import { TENANT_ID, type Identity, type World } from "./world.ts";
 
-const PATH = "/metadata/identity/oauth2/token";
-
-/** The token endpoint of Azure's instance metadata service: same query, header and string-typed times. */
+/** Azure's instance metadata service: tokens, with the same query, header and string-typed times, and what agents ask beside. */
 export function createImdsRouter(world: World): Router {
   const router = new Router();
-  const answer = toMiddleware(world, {
-    standIn: "imds",
-    route: "token",
-    faultBody: (status) => ({ error: "emulated_fault", error_description: `Emulated status ${status}` }),
-    answer: (context) => answerToken(world, context),
-  });
-  router.get(PATH, answer);
-  router.get(`${PATH}/`, answer);
+  const at = (route: string, path: string, answer: Endpoint["answer"]): void => {
+    const faultBody = (status: number) => ({ error: "emulated_fault", error_description: `Emulated status ${status}` });
+    const middleware = toMiddleware(world, { standIn: "imds", route, faultBody, answer });
+    router.get(path, middleware);
+    router.get(`${path}/`, middleware);
+  };
+  at("token", "/metadata/identity/oauth2/token", (context) => answerToken(world, context));
+  at("versions", "/metadata/versions", (context) => answerMetadata(context, { apiVersions: API_VERSIONS }));
+  at("instance", "/metadata/instance", (context) => answerMetadata(context, INSTANCE));
+  at("attested", "/metadata/attested/document", (context) => answerMetadata(context, ATTESTED));
   return router;
+}
+
+const API_VERSIONS = ["2018-02-01", "2019-08-01", "2020-09-01", "2021-02-01", "2021-12-13"];
+/** A node in no subscription. */
+const INSTANCE = {
+  compute: {
+    azEnvironment: "AzurePublicCloud",
+    location: "westeurope",
+    name: "emulated",
+    osType: "Linux",
+    resourceGroupName: "rg",
+    subscriptionId: "00000000-0000-0000-0000-000000000000",
+    vmId: "00000000-0000-4000-8000-0000000000aa",
+  },
+  network: { interface: [] },
+};
+/** Azure signs it; nobody can sign for Azure, and this one says so. */
+const ATTESTED = { encoding: "pkcs7", signature: Buffer.from("emulated, not signed by Azure").toString("base64") };
+
+function answerMetadata(context: Context, body: unknown): void {
+  const problem = findHeaderProblem(context);
+  if (problem !== undefined) return refuse(context, problem);
+  context.body = body;
 }
 
 async function answerToken(world: World, context: Context): Promise<void> {
@@ -64,11 +87,17 @@ export async function issueIdentityToken(
 }
 
 function findProblem(context: Context): string | undefined {
+  const problem = findHeaderProblem(context);
+  if (problem !== undefined) return problem;
+  if (queryText(context, "api-version") === undefined) return "Required query parameter api-version not specified";
+  if (queryText(context, "resource") === undefined) return "Required query parameter resource not specified";
+  return undefined;
+}
+
+function findHeaderProblem(context: Context): string | undefined {
   if (context.get("metadata").toLowerCase() !== "true") return "Required metadata header not specified";
   // IMDS refuses what came through a proxy: a proxied request would hand this node's identity to another one.
   if (context.get("x-forwarded-for") !== "") return "Requests with X-Forwarded-For are not allowed";
-  if (queryText(context, "api-version") === undefined) return "Required query parameter api-version not specified";
-  if (queryText(context, "resource") === undefined) return "Required query parameter resource not specified";
   return undefined;
 }
 
