@@ -29,6 +29,15 @@ COPY --from=dist package.json ./
 USER 65532:65532
 
 FROM runtime AS emulator
+ARG VERSION=0.0.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="supercargo-emulator" \
+      org.opencontainers.image.description="Stands in for the metering API and IMDS of the Microsoft Marketplace; never in production" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+# Metering, control, IMDS, metering over HTTPS.
+EXPOSE 8080 8081 8082 8443
 COPY --from=dist emulator.js orders.js ./
 ENTRYPOINT ["/nodejs/bin/node"]
 CMD ["/app/emulator.js"]

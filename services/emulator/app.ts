@@ -14,7 +14,7 @@ import { createMeteringRouter } from "./metering.ts";
 import { createModelRouter, type ModelSettings } from "./model.ts";
 import { emptySeed, type Seed } from "./seed.ts";
 import { createKeeper, readStateFile } from "./state-file.ts";
-import { EVENTS_MAX, restoreState, takeState } from "./state.ts";
+import { EVENTS_DEFAULT, restoreState, takeState } from "./state.ts";
 import { createWorld, type World } from "./world.ts";
 
 export type StandInName = "metering" | "model" | "issuer" | "control" | "imds";
@@ -46,7 +46,7 @@ export interface EmulatorOptions {
   readonly offsetSeconds: number;
   /** Keeps the state over restarts. If it is there, it counts more than the seed. */
   readonly stateFile?: string;
-  /** Booked events that are kept, at most 100000. */
+  /** Booked events that are kept, at most EVENTS_MAX. */
   readonly eventsMax: number;
   readonly clock: Clock;
   readonly log: Logger;
@@ -74,7 +74,7 @@ function withDefaults(given: Partial<EmulatorOptions>): EmulatorOptions {
     model: { auth: "Key", apiKeys: [], deployments: [] },
     keys: {},
     offsetSeconds: 0,
-    eventsMax: EVENTS_MAX,
+    eventsMax: EVENTS_DEFAULT,
     clock: systemClock,
     log: createLogger({ component: "emulator", level: "silent" }),
     ...given,

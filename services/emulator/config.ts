@@ -3,7 +3,7 @@ import { parse } from "yaml";
 import { z } from "zod";
 import { ConfigError, parseConfig } from "#runtime/config.ts";
 import { STAND_INS, type EmulatorOptions } from "./app.ts";
-import { EVENTS_MAX } from "./state.ts";
+import { EVENTS_DEFAULT, EVENTS_MAX } from "./state.ts";
 import { emptySeed, seedSchema, type Seed } from "./seed.ts";
 
 const list = z
@@ -51,7 +51,7 @@ const environment = z.object({
   /** A JSON file that keeps the state over restarts. */
   STATE_FILE: z.string().min(1).optional(),
   /** Booked events that are kept; usage beyond it gets 503. */
-  EVENTS_MAX: z.coerce.number().int().min(25).max(EVENTS_MAX).default(EVENTS_MAX),
+  EVENTS_MAX: z.coerce.number().int().min(25).max(EVENTS_MAX).default(EVENTS_DEFAULT),
   LOG_LEVEL: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
 });
 

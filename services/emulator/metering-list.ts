@@ -25,14 +25,15 @@ const DAY_MS = 86_400_000;
 export function listUsage(state: MeteringState, query: ListQuery, context: ListContext): Record<string, unknown>[] {
   const rows = new Map<string, BookedEvent[]>();
   for (const event of listBooked(state)) {
+    const day = dayOf(event, context.switches);
+    if (!isInRange(day, query, context.switches)) continue;
     if (!isVisible(findResource(state, event.resourceUri), event, context)) continue;
-    const key = [dayOf(event, context.switches), event.resourceId, event.dimension, event.planId].join(" ");
+    const key = [day, event.resourceId, event.dimension, event.planId].join(" ");
     const row = rows.get(key);
     if (row) row.push(event);
     else rows.set(key, [event]);
   }
   return [...rows.values()]
-    .filter(([first]) => first !== undefined && isInRange(dayOf(first, context.switches), query, context.switches))
     .map((events) => toRow(state, events, context))
     .filter((row) => matches(row, query))
     .sort((a, b) => String(b["usageDate"]).localeCompare(String(a["usageDate"])));

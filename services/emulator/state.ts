@@ -10,7 +10,9 @@ import { fromResource, IDENTITIES_MAX, name, resourceStateSchema, RESOURCES_MAX,
 import { switchesSchema } from "./switches.ts";
 import type { World } from "./world.ts";
 
-/** How many booked events an emulator keeps. */
+/** How many booked events an emulator keeps unless told otherwise: they fit a container of 256 MiB. */
+export const EVENTS_DEFAULT = 20_000;
+/** The most it can be told to keep; they need about 1 GiB. */
 export const EVENTS_MAX = 100_000;
 /** The largest state: all events and delayed requests at their largest. */
 export const STATE_BYTES_MAX = 128 * 1024 * 1024;
