@@ -9,7 +9,7 @@ function holder(uid: string, part: Partial<Holder> = {}): Holder {
 }
 
 function plan(used: bigint, ...holders: readonly Holder[]): Record<string, bigint> {
-  return Object.fromEntries(planLeases({ dimension: "chats", hard: HARD, used }, holders));
+  return Object.fromEntries(planLeases({ dimension: "chats", soldAs: "chats", hard: HARD, used }, holders));
 }
 
 describe("planLeases()", () => {
@@ -165,7 +165,7 @@ class World {
         ? { ...one, ack: one.upTo }
         : one;
     });
-    const next = planLeases({ dimension: "chats", hard: this.hard, used: this.counted() }, holders);
+    const next = planLeases({ dimension: "chats", soldAs: "chats", hard: this.hard, used: this.counted() }, holders);
     for (const [uid, upTo] of [...next].slice(0, options.writes)) {
       const pod = this.pods.find((candidate) => candidate.uid === uid);
       const write = { uid, upTo, term: this.term, version: pod?.version ?? 0 };

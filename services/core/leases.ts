@@ -17,6 +17,8 @@ import { hourKey, parseHourKey, periodAt, shiftHour } from "./time.ts";
 export interface Limit {
   /** The base dimension. */
   readonly dimension: string;
+  /** The Marketplace dimension that sets it. */
+  readonly soldAs: string;
   /** Base units that a period never exceeds. */
   readonly hard: bigint;
   /** Base units counted in the current period. */
@@ -154,6 +156,7 @@ export function limitsNow(input: LimitInput): Limit[] {
     if (sold.hard === undefined || !dimension) continue;
     const limit = {
       dimension: dimension.from,
+      soldAs: sold.id,
       hard: BigInt(sold.hard) * BigInt(dimension.divisor),
       used: usedNow(sold, dimension, input),
     };

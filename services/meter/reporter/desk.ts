@@ -1,6 +1,7 @@
 import type { Grants, PodUsage } from "#core/api/pod-usage.ts";
 import type { Ledger } from "#core/api/usage-ledger.ts";
 import type { Intent, Statement } from "#core/api/usage-statement.ts";
+import type { Limit } from "#core/leases.ts";
 import { sealLedger, type Slot } from "#core/ledger.ts";
 import type { LateUsage } from "#core/late-usage.ts";
 import type { Alarm, PostAnswer } from "#core/outcome.ts";
@@ -119,6 +120,8 @@ export interface Memory {
     isTermHeld: boolean;
     /** Pods whose last ceiling may or may not have been written: nobody gets more before they are stamped again. */
     readonly doubts: Set<string>;
+    /** Hard limits of the plan and what is used of them, as of this cycle. */
+    limits: readonly Limit[];
   };
   readonly retention: {
     /** When all statements are looked at again. */
@@ -161,7 +164,7 @@ export function createMemory(): Memory {
     listProblem: undefined,
     foreignMs: 0,
     compareNotBeforeMs: 0,
-    leases: { isTermHeld: false, doubts: new Set() },
+    leases: { isTermHeld: false, doubts: new Set(), limits: [] },
     retention: { lookAtMs: 0, released: "", due: [], awaitingExport: 0 },
   };
 }

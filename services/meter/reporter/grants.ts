@@ -117,7 +117,8 @@ async function planCeilings(desk: Desk, input: GrantInput): Promise<ReadonlyMap<
   const views = input.pods.map(toPodView);
   const next = new Map<string, Map<string, bigint>>();
   const living = new Set(livePods(ledger, views).map((view) => view.uid));
-  for (const limit of limitsNow({ ledger, pods: views, plan, catalogue, hour: hourKey(desk.now()) })) {
+  desk.memory.leases.limits = limitsNow({ ledger, pods: views, plan, catalogue, hour: hourKey(desk.now()) });
+  for (const limit of desk.memory.leases.limits) {
     const holders: Holder[] = [];
     for (const [index, pod] of input.pods.entries()) {
       const view = views[index];

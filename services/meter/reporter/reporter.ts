@@ -67,7 +67,7 @@ function createDesk(options: ReporterOptions): Desk {
     now: () => options.time.now(),
     random: options.random,
     log: options.log,
-    onPost: (answer) => options.metrics.posted(answer),
+    onPost: (answer) => options.metrics.posted(answer, options.time.now()),
     onAccepted: (slot, units) => options.metrics.accepted(slot, units),
   };
 }
@@ -81,7 +81,7 @@ async function turn(options: ReporterOptions, desk: Desk, signal: AbortSignal): 
     const skewMs = time.skewMs();
     metrics.skewMs(skewMs);
     const report = await runCycle(desk, { offsetSeconds: time.offsetSeconds(), skewMs });
-    metrics.ledger(report.ledger);
+    metrics.cycle({ ...report, memory: desk.memory });
     const baseMs = time.offsetSeconds() > 0 || options.readOffset ? CYCLE_MOVED_MS : CYCLE_MS;
     return Math.max(baseMs, report.pods.length * CYCLE_PER_POD_MS);
   } catch (err) {
