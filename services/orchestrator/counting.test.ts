@@ -6,6 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Counters, openCounters } from "#runtime/counters.ts";
 import { createLogger } from "#runtime/log.ts";
 import { COUNTED_DIMENSIONS, createFactCounter, type FactCounter } from "./counting.ts";
+import { NO_USAGE } from "./responses/items.ts";
 import { createRequestSchema } from "./responses/request.ts";
 import type { Journal } from "./store/journal.ts";
 import { openSqliteJournal } from "./store/sqlite.ts";
@@ -54,6 +55,26 @@ function complete({ journal, counter }: Process): void {
     expiresAtMs: null,
   } as const;
   journal.endRun(record, { ...end, countIn: counter.countIn }, { type: "y", sequence_number: 1 });
+}
+
+/** One call of a tool that used `amount`: its start and its end are in the journal, not yet counted. */
+function call({ journal, counter }: Process, amount: number): void {
+  serial += 1;
+  const request = createRequestSchema.parse({ input: "x" });
+  const run = { id: `resp_${serial}`, owner: "o", principal: "p", caller: "c", idempotencyKey: null };
+  const record = journal.openRun(
+    { ...run, requestDigest: "", request, model: "m", createdAtMs: 1 },
+    { type: "x", sequence_number: 0 },
+  );
+  const place = { turn: 0, position: 0, callId: "c", itemId: "i" };
+  const tool = { kind: "Tool", name: "read", server: "s", tool: "read", arguments: "{}" } as const;
+  const planned = { ...place, ...tool, state: "planned", result: null } as const;
+  journal.appendTurn(record, { number: 0, text: "", finish: "tool_calls", usage: NO_USAGE, calls: [planned] }, []);
+  const at = { countIn: counter.countIn, atMs: 2 };
+  journal.startCall(record, planned, { key: "k", startedAtMs: 1, countIn: counter.countIn });
+  const used = { ...at, amounts: [{ dimension: "documents_analyzed", amount }] };
+  const event = { type: "y", sequence_number: 1 };
+  journal.endCall(record, planned, { state: "done", result: "", event, usage: used });
 }
 
 describe("createFactCounter", () => {
@@ -116,7 +137,7 @@ describe("createFactCounter", () => {
   });
 
   it("counts each fact once, whatever crashes between and however old the counter file is", () => {
-    const step = fc.constantFrom("complete", "count", "crash", "lose the last write");
+    const step = fc.constantFrom("complete", "call", "count", "crash", "lose the last write");
     let name = 0;
     fc.assert(
       fc.property(fc.array(step, { maxLength: 12 }), (steps) => {
@@ -124,11 +145,17 @@ describe("createFactCounter", () => {
         const file = join(directory, `p${name}.counters`);
         let world = startProcess(`p${name}`);
         let completed = 0n;
+        let used = 0n;
         let older = readFileSync(file);
         for (const next of steps) {
           if (next === "complete") {
             complete(world);
             completed += 1n;
+          }
+          if (next === "call") {
+            const amount = 1 + (serial % 7);
+            call(world, amount);
+            used += BigInt(amount);
           }
           if (next === "count") {
             older = readFileSync(file);
@@ -143,6 +170,7 @@ describe("createFactCounter", () => {
         }
         world.counter.count();
         expect(world.counters.total("workflow_completed")).toBe(completed);
+        expect(world.counters.total("documents_analyzed")).toBe(used);
         world.end();
       }),
       { numRuns: 25 },
