@@ -72,6 +72,8 @@ describe("the clock that runs by itself", () => {
     await kit.control("clock", { speed: 2.5 });
     kit.time.nowMs += 1000;
     expect(await clock()).toMatchObject({ offsetSeconds: 601 });
+    kit.time.nowMs -= 60_000;
+    expect(await clock()).toMatchObject({ offsetSeconds: 601 });
     expect(await kit.control("clock", { speed: 0.5 })).toMatchObject({ status: 400 });
   });
 });

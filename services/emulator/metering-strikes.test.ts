@@ -52,6 +52,15 @@ describe("DelayedRequest", () => {
     });
   });
 
+  it("lands before the next call of the metering API, without a look at the control API", async () => {
+    const bearer = await kit.token();
+    await fault({ kind: "DelayedRequest", afterSeconds: 60 });
+    await expect(batch(usageEvent())).rejects.toThrow("fetch failed");
+    expect((await kit.list("usageStartDate=2026-11-22", bearer)).body).toEqual([]);
+    kit.time.nowMs += 60_000;
+    expect((await kit.list("usageStartDate=2026-11-22", bearer)).body).toMatchObject([{ submittedQuantity: 5 }]);
+  });
+
   it("can be forgotten, and survives in the state", async () => {
     await fault({ kind: "DelayedRequest", afterSeconds: 60, count: 2 });
     await expect(batch(usageEvent())).rejects.toThrow("fetch failed");
