@@ -213,27 +213,38 @@ function addSegment(
 function openingsOf(account: Account, live: readonly PodView[]): bigint[] {
   let floor = 0n;
   return account.segments.map((segment) => {
-    const settled = BigInt(segment.opening);
-    const opening =
-      segment.frozen === "Yes"
-        ? settled
-        : live.reduce((sum, pod) => sum + totalAt(pod, account.from, segment.edge), settled);
-    floor = maxOf(floor, opening);
+    floor = maxOf(floor, openingOf(segment, account.from, live));
     return floor;
   });
 }
 
+/**
+ * While late reports may come the live pods say what they had at the edge. After an outage of ours a pod may have
+ * forgotten it, and its oldest boundary would move use of this segment into the one before: what was known then stands.
+ */
+function openingOf(segment: Segment, from: string, live: readonly PodView[]): bigint {
+  const settled = BigInt(segment.opening);
+  if (segment.frozen === "Yes") return settled;
+  const forgot = live.some(
+    (pod) => (pod.boundaries[0]?.hour ?? "") > segment.edge && totalAt(pod, from, segment.edge) > 0n,
+  );
+  if (forgot && segment.seen !== undefined) return maxOf(settled, BigInt(segment.seen));
+  return live.reduce((sum, pod) => sum + totalAt(pod, from, segment.edge), settled);
+}
+
+/** Freezes the openings that are ripe, and notes of the others what is known. */
 function freezeOpenings(
   account: Account,
   isRipe: (segment: Segment) => boolean,
   at: Pick<AtHour, "ledger" | "pods">,
 ): Account {
   const openings = openingsOf(account, livePods(at.ledger, at.pods));
-  const segments = account.segments.map((segment, index) =>
-    segment.frozen === "No" && isRipe(segment)
-      ? { ...segment, opening: (openings[index] ?? 0n).toString(), frozen: "Yes" as const }
-      : segment,
-  );
+  const segments = account.segments.map((segment, index): Segment => {
+    if (segment.frozen === "Yes") return segment;
+    const { period, edge } = segment;
+    const opening = (openings[index] ?? 0n).toString();
+    return isRipe(segment) ? { period, edge, opening, frozen: "Yes" } : { ...segment, seen: opening };
+  });
   return { ...account, segments };
 }
 

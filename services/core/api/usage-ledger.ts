@@ -89,6 +89,11 @@ const segmentSchema = z.object({
   edge: hourSchema.describe("The last hour before the segment."),
   opening: countSchema.describe("Counted at the edge: all of it when frozen, else the settled pods' part."),
   frozen: z.enum(["Yes", "No"]),
+  seen: countSchema
+    .optional()
+    .describe(
+      "Not frozen: counted at the edge as far as it was known; stands when a pod's boundaries are past the edge.",
+    ),
 });
 export type Segment = z.output<typeof segmentSchema>;
 
