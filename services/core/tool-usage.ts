@@ -18,13 +18,15 @@ export interface DeclaredUsage {
 }
 
 /** Why something of a report was not counted, or not counted in full; a closed list. */
-export type UsageRefusalCode =
-  | "not_an_object"
-  | "too_many_keys"
-  | "undeclared"
-  | "not_a_count"
-  | "over_maximum"
-  | "no_room";
+export const USAGE_REFUSAL_CODES = [
+  "not_an_object",
+  "too_many_keys",
+  "undeclared",
+  "not_a_count",
+  "over_maximum",
+  "no_room",
+] as const;
+export type UsageRefusalCode = (typeof USAGE_REFUSAL_CODES)[number];
 
 export interface UsageRefusal {
   readonly code: UsageRefusalCode;

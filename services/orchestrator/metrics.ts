@@ -2,7 +2,7 @@ import { Counter, Gauge, type Registry } from "prom-client";
 import { METRICS } from "#core/metric-names.ts";
 import type { AuditOutcome } from "#core/audit.ts";
 import type { RefusalCode } from "#core/policy.ts";
-import type { UsageRefusalCode } from "#core/tool-usage.ts";
+import { USAGE_REFUSAL_CODES, type UsageRefusalCode } from "#core/tool-usage.ts";
 import type { ResponseStatus } from "./responses/response.ts";
 
 /** What people and dashboards see; money is counted elsewhere. Labels from closed sets. */
@@ -38,6 +38,8 @@ export function createRunMetrics(registry: Registry, activeRuns: () => number): 
     labelNames: ["code"],
     registers: [registry],
   });
+  // A counter that begins at 1 has not risen as far as an alert can see.
+  for (const code of USAGE_REFUSAL_CODES) usageRefusals.inc({ code }, 0);
   new Gauge({
     name: METRICS.orchestratorRunsActive,
     help: "Runs in progress in this pod.",

@@ -39,6 +39,7 @@ async function play(
     "SupercargoLimitNear",
     "SupercargoReceiptsWait",
     "SupercargoQuarantined",
+    "SupercargoToolUsageRefused",
   ];
   const exprs = all.map((name) => ({
     expr: `count(ALERTS{alertname="${name}",alertstate="firing"})`,
@@ -134,6 +135,15 @@ describe("files/alerts.yaml", () => {
       ["SupercargoReceiptsWait"],
     ],
     ["a quarantined count", { [METRICS.sidecarQuarantined]: days(1, 1) }, 1, ["SupercargoQuarantined"]],
+    [
+      "usage that a tool may not report",
+      {
+        [`${METRICS.orchestratorUsageRefusals}{code="undeclared"}`]: "0x6 1x100",
+        [`${METRICS.orchestratorUsageRefusals}{code="no_room"}`]: days(0, 1),
+      },
+      1,
+      ["SupercargoToolUsageRefused"],
+    ],
   ] as const)("fire for %s", async (_what, series, atHours, fires) => {
     expect(await play(series, atHours, fires)).toBe("");
   });
