@@ -2,6 +2,7 @@ import type { Ledger } from "./api/usage-ledger.ts";
 import type { Statement } from "./api/usage-statement.ts";
 import { isDead, openSlots, replaceAccount } from "./ledger.ts";
 import { recordEnding } from "./statement.ts";
+import { toIso } from "./time.ts";
 
 /** A person's word on a slot that nothing else settles. */
 export interface SettleCommand {
@@ -40,17 +41,21 @@ export function settleByCommand(ledger: Ledger, statement: Statement, command: S
   return { ok: true, value: recordEnding(statement, ending) };
 }
 
-/** A parked dimension gets its chance now, without a change of plan or catalogue. */
-export function unparkDimension(ledger: Ledger, dimension: string): Commanded<Ledger> {
-  const account = ledger.accounts.find((entry) => entry.dimension === dimension);
+/** A parked dimension gets its chance now, without a change of plan or catalogue; who let it go stays in the account. */
+export function unparkDimension(
+  ledger: Ledger,
+  command: Pick<SettleCommand, "by" | "reason" | "nowMs"> & { readonly dimension: string },
+): Commanded<Ledger> {
+  const account = ledger.accounts.find((entry) => entry.dimension === command.dimension);
   if (!account?.parked) {
     const parked = ledger.accounts.filter((entry) => entry.parked).map((entry) => entry.dimension);
     return refuse(
-      `Cannot unpark dimension as it must be a parked one (${parked.join(", ") || "there is none"}): current value is ${dimension}`,
+      `Cannot unpark dimension as it must be a parked one (${parked.join(", ") || "there is none"}): current value is ${command.dimension}`,
     );
   }
   const { parked: _, ...rest } = account;
-  return { ok: true, value: { ...ledger, accounts: replaceAccount(ledger.accounts, rest) } };
+  const unparked = { by: command.by, reason: command.reason, at: toIso(command.nowMs) };
+  return { ok: true, value: { ...ledger, accounts: replaceAccount(ledger.accounts, { ...rest, unparked }) } };
 }
 
 function refuse(problem: string): { readonly ok: false; readonly problem: string } {

@@ -111,7 +111,11 @@ const accountSchema = z.object({
       catalogueDigest: z.string().max(64),
     })
     .optional()
-    .describe("Counted on, not posted, until plan or catalogue change."),
+    .describe("Counted on, not posted, until plan or catalogue change, or a command."),
+  unparked: z
+    .object({ by: z.string().max(80), reason: z.string().max(300), at: timeSchema })
+    .optional()
+    .describe("Who last let the dimension go by command, and why."),
   dueClosed: countSchema.describe("Base units due from periods that are over."),
   periods: z.array(periodSchema).max(LEDGER_BOUNDS.periods).meta(mapList("id")).describe("Periods that are not over."),
   segments: z

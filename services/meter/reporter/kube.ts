@@ -23,7 +23,8 @@ const FIELD_MANAGER = "supercargo-reporter";
  * write: with 5,000 settled totals two thirds of the object and four fifths of a write's time. Nobody else writes these.
  */
 const NO_MANAGED_FIELDS = [{}];
-const HASH_LABEL = "supercargo.dev/offer";
+/** Names the offer resource of an object. */
+export const OFFER_LABEL = "supercargo.dev/offer";
 
 /** The money objects in the API server. */
 export function createKubeBooks(options: KubeBooksOptions): Books {
@@ -98,7 +99,7 @@ async function swap<T>(door: Door, writing: Writing<T>, version: string): Promis
 }
 
 async function listStatements(door: Door): Promise<Statement[]> {
-  const labelSelector = `${HASH_LABEL}=${door.hash}`;
+  const labelSelector = `${OFFER_LABEL}=${door.hash}`;
   const list = valueOf("list UsageStatements", note(door, await door.client.list(USAGE_STATEMENTS, { labelSelector })));
   return list.items.map((item) => STATEMENTS.parse(item));
 }
@@ -172,7 +173,7 @@ function toObject<T>(door: Door, writing: Writing<T>): KubeObject {
     kind: writing.ref.kind,
     metadata: {
       name: writing.name,
-      labels: { [HASH_LABEL]: door.hash, "app.kubernetes.io/managed-by": FIELD_MANAGER },
+      labels: { [OFFER_LABEL]: door.hash, "app.kubernetes.io/managed-by": FIELD_MANAGER },
     },
     spec: writing.spec,
   };

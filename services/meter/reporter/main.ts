@@ -11,6 +11,8 @@ import { startServer } from "#runtime/server.ts";
 import { createServerTime } from "#runtime/server-time.ts";
 import { stopOnSignal } from "#runtime/shutdown.ts";
 import { readClockOffset } from "./clock-offset.ts";
+import { openDoor } from "./commands/door.ts";
+import { runCommand } from "./commands/run.ts";
 import { readEnvironment, readTerms } from "./config.ts";
 import type { Terms } from "./desk.ts";
 import { createTokenSource } from "./identity.ts";
@@ -22,7 +24,13 @@ import { createReporter } from "./reporter.ts";
 /** The chart's Role names it. */
 const LEASE_NAME = "supercargo-reporter";
 
+/** `reporter.js` alone reports; with a word behind it, it runs that command beside the leader and ends. */
 async function main(): Promise<void> {
+  const args = process.argv.slice(2);
+  if (args.length > 0) {
+    process.exitCode = await command(args);
+    return;
+  }
   const environment = readEnvironment(process.env);
   const terms = readTerms(environment, readFileSync(environment.SUPERCARGO_CATALOGUE_FILE, "utf8"));
   const log = createLogger({ component: "reporter", level: environment.SUPERCARGO_LOG_LEVEL });
@@ -92,6 +100,28 @@ async function main(): Promise<void> {
   warnWhenSilent(terms, log);
   election.start();
   log.info({ port: server.port, mode: terms.mode, planId: terms.planId }, "Started reporter");
+}
+
+async function command(args: readonly string[]): Promise<number> {
+  let client: { close(): void } | undefined;
+  try {
+    return await runCommand(
+      args,
+      (text) => void process.stderr.write(`${text}\n`),
+      async () => {
+        const environment = readEnvironment(process.env);
+        const kube = createKubeClient({
+          ...inClusterOptions(process.env, systemClock, environment.SUPERCARGO_KUBERNETES_DIR),
+          userAgent: "supercargo-reporter",
+          clock: systemClock,
+        });
+        client = kube;
+        return openDoor(kube, environment, process.stdout);
+      },
+    );
+  } finally {
+    client?.close();
+  }
 }
 
 function offsetReader(url: string | undefined): (() => Promise<number>) | undefined {

@@ -1,0 +1,140 @@
+import type { Statement } from "./api/usage-statement.ts";
+
+/**
+ * Receipts as rows for a spreadsheet. A receipt is one Event row, what Azure accepted, followed by the rows that it is made
+ * of: a Share per agent, and an Adjustment where another quantity was accepted than was meant. In base units Share and
+ * Adjustment rows sum to their Event row exactly; Event rows sum to the invoice, dimension by dimension.
+ */
+const COLUMNS = [
+  "kind",
+  "hour",
+  "dimension",
+  "plan",
+  "state",
+  "quantity",
+  "unit",
+  "divisor",
+  "base_units",
+  "agent",
+  "team",
+  "attributed_hour",
+  "usage_event_id",
+  "resolved_by",
+] as const;
+type Row = Partial<Record<(typeof COLUMNS)[number], string>>;
+
+const LINE_END = "\r\n";
+
+/** The first line of the CSV. */
+export const CSV_HEADER = `${COLUMNS.join(",")}${LINE_END}`;
+
+/** The lines of one receipt (RFC 4180). */
+export function toCsv(statement: Statement): string {
+  return rowsOf(statement)
+    .map((row) => `${COLUMNS.map((column) => quote(row[column] ?? "")).join(",")}${LINE_END}`)
+    .join("");
+}
+
+/** One receipt as JSON: the names of the CSV's columns where both have them. */
+export function toExportJson(statement: Statement): object {
+  const { intent, outcome } = statement;
+  return {
+    hour: intent.hour,
+    dimension: intent.dimension,
+    plan: intent.planId,
+    state: statement.state,
+    quantity: outcome?.acceptedQuantity ?? null,
+    unit: intent.unit,
+    divisor: intent.divisor,
+    base_units: outcome?.acceptedBaseUnits ?? null,
+    adjustment_base_units: outcome?.adjustmentBaseUnits ?? null,
+    shares: intent.shares.map(toShareJson),
+    intended_quantity: intent.quantity,
+    usage_event_id: outcome?.usageEventId ?? null,
+    resolved_by: outcome?.resolvedBy ?? null,
+    note: outcome?.note ?? null,
+    catalogue_digest: intent.catalogueDigest,
+  };
+}
+
+/** What one dimension of a month comes to. */
+export interface DimensionTotal {
+  readonly dimension: string;
+  readonly unit: string;
+  /** Receipts with a quantity above zero. */
+  readonly events: number;
+  /** Units, exactly: the sum of the accepted events. */
+  readonly quantity: string;
+  readonly base_units: string;
+  /** Receipts without an outcome yet. */
+  readonly open: number;
+}
+
+/** Adds one receipt to the totals by dimension. */
+export function addToTotals(totals: ReadonlyMap<string, DimensionTotal>, statement: Statement): DimensionTotal {
+  const { intent, outcome } = statement;
+  const before = totals.get(intent.dimension);
+  const quantity = outcome?.acceptedQuantity ?? "0";
+  return {
+    dimension: intent.dimension,
+    unit: intent.unit,
+    events: (before?.events ?? 0) + (/[1-9]/.test(quantity) ? 1 : 0),
+    quantity: addDecimals(before?.quantity ?? "0", quantity),
+    base_units: (BigInt(before?.base_units ?? "0") + BigInt(outcome?.acceptedBaseUnits ?? "0")).toString(),
+    open: (before?.open ?? 0) + (outcome ? 0 : 1),
+  };
+}
+
+/** The sum of two plain decimals, exactly. */
+export function addDecimals(a: string, b: string): string {
+  const digits = Math.max(fractionOf(a).length, fractionOf(b).length);
+  const sum = (scale(a, digits) + scale(b, digits)).toString().padStart(digits + 1, "0");
+  const fraction = sum.slice(sum.length - digits).replace(/0+$/, "");
+  return `${sum.slice(0, sum.length - digits)}${digits === 0 || fraction === "" ? "" : `.${fraction}`}`;
+}
+
+function rowsOf(statement: Statement): Row[] {
+  const { intent, outcome } = statement;
+  const common: Row = {
+    hour: intent.hour,
+    dimension: intent.dimension,
+    plan: intent.planId,
+    state: statement.state,
+    unit: intent.unit,
+    divisor: intent.divisor,
+  };
+  const event: Row = {
+    ...common,
+    kind: "Event",
+    quantity: outcome?.acceptedQuantity ?? "",
+    base_units: outcome?.acceptedBaseUnits ?? "",
+    usage_event_id: outcome?.usageEventId ?? "",
+    resolved_by: outcome?.resolvedBy ?? "",
+  };
+  if (!outcome) return [event];
+  const shares = intent.shares.map((share): Row => ({ ...common, kind: "Share", ...toShareJson(share) }));
+  const adjustment: Row = { ...common, kind: "Adjustment", base_units: outcome.adjustmentBaseUnits };
+  return [event, ...shares, ...(outcome.adjustmentBaseUnits === "0" ? [] : [adjustment])];
+}
+
+function toShareJson(share: Statement["intent"]["shares"][number]): Row {
+  return {
+    agent: share.agent,
+    ...(share.team === undefined ? {} : { team: share.team }),
+    attributed_hour: share.attributedHour,
+    base_units: share.baseUnits,
+  };
+}
+
+/** RFC 4180: a field with a comma, a quote or a line end is quoted, quotes are doubled. */
+function quote(field: string): string {
+  return /[",\r\n]/.test(field) ? `"${field.replaceAll('"', '""')}"` : field;
+}
+
+function fractionOf(decimal: string): string {
+  return decimal.split(".")[1] ?? "";
+}
+
+function scale(decimal: string, digits: number): bigint {
+  return BigInt(`${decimal.split(".")[0] ?? "0"}${fractionOf(decimal).padEnd(digits, "0")}`);
+}
