@@ -45,13 +45,13 @@ export function correctParts(
   return isDropped && sign < 0n ? addParts(billed, "free", { dimension, parts: split }) : billed;
 }
 
-/** The newest team label of each agent that has pods. */
-export function teamsOf(pods: readonly PodView[]): ReadonlyMap<string, string> {
-  const labelled = pods.filter((pod) => pod.team !== undefined).toSorted((a, b) => a.createdMs - b.createdMs);
-  return new Map(labelled.map((pod) => [pod.agent, pod.team ?? ""]));
+/** The team of each agent: the newest label of its pods, or the last one known where it has none. */
+export function teamsOf(attributions: readonly Attribution[], pods: readonly PodView[]): ReadonlyMap<string, string> {
+  const named = [...attributions, ...pods.toSorted((a, b) => a.createdMs - b.createdMs)];
+  return new Map(named.flatMap(({ agent, team }) => (team === undefined ? [] : [[agent, team] as const])));
 }
 
-/** Attributions with the teams as they are now; an agent without a pod keeps its last. */
+/** Attributions with these teams; an agent that is none of them keeps its own. */
 export function nameTeams(attributions: readonly Attribution[], teams: ReadonlyMap<string, string>): Attribution[] {
   return attributions.map((entry) => {
     const team = teams.get(entry.agent);
@@ -62,13 +62,12 @@ export function nameTeams(attributions: readonly Attribution[], teams: ReadonlyM
 /** The shares of an intent of `hour`, each with its agent's team. */
 export function toShares(
   parts: Parts,
-  input: { readonly hour: string; readonly attributions: readonly Attribution[] },
+  input: { readonly hour: string; readonly teams: ReadonlyMap<string, string> },
 ): Share[] {
-  const teams = new Map(input.attributions.map((entry) => [entry.agent, entry.team]));
   return [...parts]
     .filter(([, part]) => part > 0n)
     .map(([agent, part]) => {
-      const team = teams.get(agent);
+      const team = input.teams.get(agent);
       const share = { agent, attributedHour: input.hour, baseUnits: part.toString() };
       return team === undefined ? share : { ...share, team };
     });

@@ -33,7 +33,7 @@ export interface CloseInput {
 }
 
 /** An hour under its plan. */
-type Closing = CloseInput & HourTerms;
+type Closing = CloseInput & HourTerms & { readonly teams: ReadonlyMap<string, string> };
 
 /** Whole units per intent: a JSON double holds no more. */
 const QUANTITY_MAX = 9_007_199_254_740_991n;
@@ -64,9 +64,10 @@ export function closeHour(ledger: Ledger, input: CloseInput): Ledger {
     throw new Error(
       `Cannot close hour as it must be the one after ${ledger.lastClosedHour}: current value is ${input.hour}`,
     );
-  const closing = { ...input, ...termsOfHour(ledger, input.hour, input.catalogue) };
+  const teams = teamsOf(ledger.attributions, input.pods);
+  const closing = { ...input, ...termsOfHour(ledger, input.hour, input.catalogue), teams };
   const opened = openAccounts(unpark(dropStoredShares(ledger, input.stored), closing), closing);
-  const named = { ...opened, attributions: nameTeams(opened.attributions, teamsOf(input.pods)) };
+  const named = { ...opened, attributions: nameTeams(opened.attributions, teams) };
   const rolled = named.accounts.reduce((state, account) => closeAccount(state, account, closing), named);
   const closed = {
     ...rolled,
@@ -101,9 +102,10 @@ function closeAccount(ledger: Ledger, account: Account, closing: Closing): Ledge
   const parts = splitByWeight(claim.baseUnits, sumOf(owners.owed) > 0n ? owners.owed : owners.counted);
   const freed = addParts(ledger.attributions, "free", { dimension: account.dimension, parts: owners.free });
   const field = claim.kind === "Drop" ? "free" : "billed";
-  const attributions = addParts(freed, field, { dimension: account.dimension, parts });
+  const added = addParts(freed, field, { dimension: account.dimension, parts });
+  const attributions = nameTeams(added, closing.teams);
   const left = { hour: closing.hour, baseUnits: billable - claim.baseUnits };
-  const shares = toShares(parts, { hour: closing.hour, attributions });
+  const shares = toShares(parts, closing);
   const next = noteBacklog(takeClaim(weighed, claim, { ...closing, shares }), left);
   return { ...ledger, accounts: replaceAccount(ledger.accounts, next), attributions };
 }

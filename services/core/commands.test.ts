@@ -97,12 +97,21 @@ describe("unparkDimension()", () => {
     const { ledger } = booked();
     const parking = { dimension: "d", hour: HOUR, planId: "p", reason: "InvalidDimension", message: "m", nowMs: 0 };
     const parked = parkDimension(ledger, parking);
-    const done = unparkDimension(parked, "d");
+    const order = { dimension: "d", by: "Ada", reason: "published again", nowMs: 0 };
+    const done = unparkDimension(parked, order);
     expect(done.ok && done.value.accounts[0]?.parked).toBe(undefined);
-    expect(unparkDimension(parked, "x")).toMatchObject({
+    expect(done.ok && done.value.accounts[0]?.unparked).toEqual({
+      by: "Ada",
+      reason: "published again",
+      at: "1970-01-01T00:00:00.000Z",
+    });
+    expect(unparkDimension(parked, { ...order, dimension: "x" })).toMatchObject({
       ok: false,
       problem: expect.stringMatching(/\(d\): current value is x/),
     });
-    expect(unparkDimension(ledger, "d")).toMatchObject({ ok: false, problem: expect.stringMatching(/there is none/) });
+    expect(unparkDimension(ledger, order)).toMatchObject({
+      ok: false,
+      problem: expect.stringMatching(/there is none/),
+    });
   });
 });

@@ -56,7 +56,8 @@ export async function prepareReporter(
   const kubectl = createKubectl({ path: await ensureKubectl(), kubeconfig: api.kubeconfig });
   const token = await kubectl.run(["create", "token", NAME, "-n", namespace, "--duration=4h"]);
   writeFileSync(join(folder, "token"), token);
-  writeFileSync(join(folder, "ca.crt"), (await kubeconfigOptions(api.kubeconfig)).ca ?? "");
+  const { ca } = await kubeconfigOptions(api.kubeconfig);
+  writeFileSync(join(folder, "ca.crt"), typeof ca === "string" ? ca : "");
   const { hostname, port } = new URL(api.server);
   const env = {
     KUBERNETES_SERVICE_HOST: hostname,
