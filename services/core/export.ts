@@ -35,27 +35,32 @@ export function toCsv(statement: Statement): string {
     .join("");
 }
 
-/** One receipt as JSON: the names of the CSV's columns where both have them. */
+/** One receipt as JSON: the names of the CSV's columns where both have them; null while the slot is open. */
 export function toExportJson(statement: Statement): object {
-  const { intent, outcome } = statement;
+  const { intent } = statement;
+  const found = { ...NO_OUTCOME, ...statement.outcome };
   return {
-    hour: intent.hour,
-    dimension: intent.dimension,
-    plan: intent.planId,
-    state: statement.state,
-    quantity: outcome?.acceptedQuantity ?? null,
-    unit: intent.unit,
-    divisor: intent.divisor,
-    base_units: outcome?.acceptedBaseUnits ?? null,
-    adjustment_base_units: outcome?.adjustmentBaseUnits ?? null,
-    shares: intent.shares.map(toShareJson),
+    ...commonOf(statement),
+    quantity: found.acceptedQuantity,
+    base_units: found.acceptedBaseUnits,
+    adjustment_base_units: found.adjustmentBaseUnits,
+    shares: intent.shares.map(toShareRow),
     intended_quantity: intent.quantity,
-    usage_event_id: outcome?.usageEventId ?? null,
-    resolved_by: outcome?.resolvedBy ?? null,
-    note: outcome?.note ?? null,
+    usage_event_id: found.usageEventId,
+    resolved_by: found.resolvedBy,
+    note: found.note,
     catalogue_digest: intent.catalogueDigest,
   };
 }
+
+const NO_OUTCOME = {
+  acceptedQuantity: null,
+  acceptedBaseUnits: null,
+  adjustmentBaseUnits: null,
+  usageEventId: null,
+  resolvedBy: null,
+  note: null,
+} as const;
 
 /** What one dimension of a month comes to. */
 export interface DimensionTotal {
@@ -70,18 +75,17 @@ export interface DimensionTotal {
   readonly open: number;
 }
 
-/** Adds one receipt to the totals by dimension. */
+/** The total of a receipt's dimension with the receipt added. */
 export function addToTotals(totals: ReadonlyMap<string, DimensionTotal>, statement: Statement): DimensionTotal {
   const { intent, outcome } = statement;
-  const before = totals.get(intent.dimension);
-  const quantity = outcome?.acceptedQuantity ?? "0";
+  const before = totals.get(intent.dimension) ?? { events: 0, quantity: "0", base_units: "0", open: 0 };
+  const next = { ...before, dimension: intent.dimension, unit: intent.unit };
+  if (!outcome) return { ...next, open: before.open + 1 };
   return {
-    dimension: intent.dimension,
-    unit: intent.unit,
-    events: (before?.events ?? 0) + (/[1-9]/.test(quantity) ? 1 : 0),
-    quantity: addDecimals(before?.quantity ?? "0", quantity),
-    base_units: (BigInt(before?.base_units ?? "0") + BigInt(outcome?.acceptedBaseUnits ?? "0")).toString(),
-    open: (before?.open ?? 0) + (outcome ? 0 : 1),
+    ...next,
+    events: before.events + (BigInt(outcome.acceptedBaseUnits) > 0n ? 1 : 0),
+    quantity: addDecimals(before.quantity, outcome.acceptedQuantity),
+    base_units: (BigInt(before.base_units) + BigInt(outcome.acceptedBaseUnits)).toString(),
   };
 }
 
@@ -95,29 +99,27 @@ export function addDecimals(a: string, b: string): string {
 
 function rowsOf(statement: Statement): Row[] {
   const { intent, outcome } = statement;
-  const common: Row = {
-    hour: intent.hour,
-    dimension: intent.dimension,
-    plan: intent.planId,
-    state: statement.state,
-    unit: intent.unit,
-    divisor: intent.divisor,
-  };
+  const common = commonOf(statement);
+  if (!outcome) return [{ ...common, kind: "Event" }];
   const event: Row = {
     ...common,
     kind: "Event",
-    quantity: outcome?.acceptedQuantity ?? "",
-    base_units: outcome?.acceptedBaseUnits ?? "",
-    usage_event_id: outcome?.usageEventId ?? "",
-    resolved_by: outcome?.resolvedBy ?? "",
+    quantity: outcome.acceptedQuantity,
+    base_units: outcome.acceptedBaseUnits,
+    usage_event_id: outcome.usageEventId ?? "",
+    resolved_by: outcome.resolvedBy,
   };
-  if (!outcome) return [event];
-  const shares = intent.shares.map((share): Row => ({ ...common, kind: "Share", ...toShareJson(share) }));
+  const shares = intent.shares.map((share): Row => ({ ...common, kind: "Share", ...toShareRow(share) }));
   const adjustment: Row = { ...common, kind: "Adjustment", base_units: outcome.adjustmentBaseUnits };
   return [event, ...shares, ...(outcome.adjustmentBaseUnits === "0" ? [] : [adjustment])];
 }
 
-function toShareJson(share: Statement["intent"]["shares"][number]): Row {
+function commonOf({ intent, state }: Statement): Row {
+  const { hour, dimension, unit, divisor } = intent;
+  return { hour, dimension, plan: intent.planId, state, unit, divisor };
+}
+
+function toShareRow(share: Statement["intent"]["shares"][number]): Row {
   return {
     agent: share.agent,
     ...(share.team === undefined ? {} : { team: share.team }),

@@ -27,10 +27,11 @@ const LEASE_NAME = "supercargo-reporter";
 /** `reporter.js` alone reports; with a word behind it, it runs that command beside the leader and ends. */
 async function main(): Promise<void> {
   const args = process.argv.slice(2);
-  if (args.length > 0) {
-    process.exitCode = await command(args);
-    return;
-  }
+  if (args.length === 0) await report();
+  else process.exitCode = await command(args);
+}
+
+async function report(): Promise<void> {
   const environment = readEnvironment(process.env);
   const terms = readTerms(environment, readFileSync(environment.SUPERCARGO_CATALOGUE_FILE, "utf8"));
   const log = createLogger({ component: "reporter", level: environment.SUPERCARGO_LOG_LEVEL });

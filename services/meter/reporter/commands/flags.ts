@@ -30,10 +30,20 @@ export function parseFlags(command: string, flags: Flags, args: readonly string[
     if (problem === undefined) given[token.name] = token.value ?? "true";
     else problems.push(problem);
   }
-  const named = new Set(tokens.map((token) => (token.kind === "option" ? token.name : "")));
-  for (const [name, flag] of Object.entries(flags))
-    if (flag.required && !named.has(name)) problems.push(`--${name} must be given, ${flag.allowed ?? ""}`);
+  const named = tokens.flatMap((token) => (token.kind === "option" ? [token.name] : []));
+  problems.push(...missingOf(flags, named));
   return problems.length === 0 ? { ok: true, given } : { ok: false, problems };
+}
+
+function missingOf(flags: Flags, named: readonly string[]): string[] {
+  return Object.entries(flags)
+    .filter(([name, flag]) => flag.required === true && !named.includes(name))
+    .map(([name, flag]) => `--${name} must be given, ${flag.allowed ?? ""}`);
+}
+
+/** The value of a flag; of a required one, that has been read, it is never empty. */
+export function valueOf(given: Given, name: string): string {
+  return given[name] ?? "";
 }
 
 /** `--formta csv`: one mistake, not two. */
