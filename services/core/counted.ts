@@ -20,8 +20,22 @@ export interface PodView {
   readonly boundaries: readonly { readonly hour: string; readonly totals: Totals }[];
 }
 
-/** Reads a PodUsage into the shape of the folds. Boundaries are read when asked for: most of a ring never is. */
+/** The steps of a cycle ask for the same object's view again and again. */
+const views = new WeakMap<PodUsage, PodView>();
+
+/**
+ * Reads a PodUsage into the shape of the folds; an object that was read never changes. Boundaries are read when asked
+ * for: most of a ring never is.
+ */
 export function toPodView(object: PodUsage): PodView {
+  const known = views.get(object);
+  if (known) return known;
+  const view = readView(object);
+  views.set(object, view);
+  return view;
+}
+
+function readView(object: PodUsage): PodView {
   const status = object.status;
   const boundaries = (status?.boundaries ?? []).map(toBoundary);
   return {

@@ -82,6 +82,7 @@ export class PodLife {
       updateStatus: (_ref, object) => this.#updateStatus(object),
       watch: (_ref, _query, handlers) => this.#follow(handlers),
       list: unused,
+      collect: unused,
       create: unused,
       update: unused,
       apply: unused,

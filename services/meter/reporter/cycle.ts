@@ -2,6 +2,7 @@ import type { PodUsage } from "#core/api/pod-usage.ts";
 import type { Ledger } from "#core/api/usage-ledger.ts";
 import { toPodView } from "#core/counted.ts";
 import { findProblems, mergeProblems, SKEW_MAX_MS } from "#core/problems.ts";
+import { ringWanted } from "#core/ring.ts";
 import { closeHours, graceMsOf } from "./close.ts";
 import { compareOldDays } from "./compare.ts";
 import { type Desk, swapLedger, type Versioned } from "./desk.ts";
@@ -36,7 +37,7 @@ export async function runCycle(desk: Desk, input: CycleInput): Promise<CycleRepo
   await writeReceipts(desk);
   await compareOldDays(desk, await openLedger(desk));
   const opened = await openLedger(desk);
-  const pods = await desk.books.listPodUsages();
+  const pods = await desk.books.listPodUsages(ringWanted(opened.value));
   const noted = await writeProblems(desk, opened, { pods, skewMs: input.skewMs });
   const ledger = await renewGrants(desk, { ledger: noted, pods, offsetSeconds: input.offsetSeconds });
   const closed = mayClose(desk, input) ? await closeHours(desk, ledger, pods) : ledger;

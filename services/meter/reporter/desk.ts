@@ -7,6 +7,7 @@ import type { LateUsage } from "#core/late-usage.ts";
 import type { Alarm, PostAnswer } from "#core/outcome.ts";
 import type { Catalogue, Plan } from "#core/plan.ts";
 import type { Finding, Waiting } from "#core/problems.ts";
+import type { RingWanted } from "#core/ring.ts";
 import type { RetentionTerms } from "#core/retention.ts";
 import type { Logger } from "#runtime/log.ts";
 
@@ -27,8 +28,8 @@ export interface Books {
   listStatements(): Promise<Statement[]>;
   /** Deletes exactly the version that was read. */
   deleteStatement(statement: Versioned<Statement>): Promise<"Deleted" | "Changed">;
-  /** Every PodUsage of the offer resource. */
-  listPodUsages(): Promise<PodUsage[]>;
+  /** Every PodUsage of the offer resource; of their rings what is wanted, and perhaps more. */
+  listPodUsages(wanted?: RingWanted): Promise<PodUsage[]>;
   isPodGone(object: PodUsage): Promise<boolean>;
   /** Deletes exactly the version that was read. */
   deletePodUsage(object: PodUsage): Promise<"Deleted" | "Changed">;

@@ -1,3 +1,4 @@
+import "./young-heap.ts";
 import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { systemClock } from "#runtime/clock.ts";

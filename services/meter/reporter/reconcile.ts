@@ -1,6 +1,7 @@
 import type { Ledger } from "#core/api/usage-ledger.ts";
 import type { Statement } from "#core/api/usage-statement.ts";
 import { isDead, type OpenSlot, openSlots, type Slot } from "#core/ledger.ts";
+import { NO_RING } from "#core/ring.ts";
 import { toBaseUnits } from "#core/outcome.ts";
 import type { Finding } from "#core/problems.ts";
 import {
@@ -128,7 +129,7 @@ async function writeIfChanged(desk: Desk, from: Versioned<Ledger>, next: Ledger)
 /** A ledger that was just made asks back to its oldest pod, as no statement tells of earlier hours. */
 async function sinceOf(desk: Desk, statements: readonly Statement[]): Promise<{ sinceMs?: number }> {
   if (!desk.memory.born || statements.length > 0) return {};
-  const pods = await desk.books.listPodUsages();
+  const pods = await desk.books.listPodUsages(NO_RING);
   const created = pods.map((pod) => Date.parse(pod.metadata.creationTimestamp ?? "")).filter((ms) => !Number.isNaN(ms));
   return created.length === 0 ? {} : { sinceMs: Math.min(...created) };
 }

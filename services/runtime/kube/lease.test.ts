@@ -82,6 +82,7 @@ const refuse = (): never => {
 const unused: KubeClient = {
   get: refuse,
   list: refuse,
+  collect: refuse,
   create: refuse,
   update: refuse,
   updateStatus: refuse,

@@ -1,9 +1,11 @@
+import { setImmediate as yieldLoop } from "node:timers/promises";
 import type { Runner } from "./call.ts";
 import { apiVersionOf, resourcePath } from "./resources.ts";
 import {
   type CallOptions,
   isKubeObject,
   isRecord,
+  type KubeCollection,
   type KubeList,
   type KubeObject,
   type KubeResult,
@@ -17,13 +19,16 @@ const PAGE_SIZE = 500;
 /** A list whose continue token expires starts over; more often than this the server is too busy for us. */
 const LIST_RESTARTS_MAX = 3;
 
-/** Lists all pages; an expired continue token starts over. */
-export async function listPages(
+/** Objects that are turned into what is kept of them before the event loop gets its turn. */
+const YIELD_EVERY = 25;
+
+/** All pages; an expired continue token starts over. Of each object only what `keep` returns stays in memory. */
+export async function collectPages<T>(
   run: Runner,
-  request: { readonly ref: ResourceRef; readonly query: ListQuery; readonly options: CallOptions },
-): Promise<KubeResult<KubeList>> {
+  request: ListRequest & { readonly keep: (object: KubeObject) => T | undefined },
+): Promise<KubeResult<KubeCollection<T>>> {
   let restarts = 0;
-  let items: KubeObject[] = [];
+  let items: T[] = [];
   let token = "";
   for (;;) {
     const page = await listPage(run, request, token);
@@ -34,16 +39,35 @@ export async function listPages(
       token = "";
       continue;
     }
-    items.push(...page.value.items);
+    items = await keepFrom(page.value.items, { keep: request.keep, items });
     token = page.value.token;
     if (token === "")
       return { ok: true, value: { items, resourceVersion: page.value.resourceVersion }, dateMs: page.dateMs };
   }
 }
 
+/** Adds what is kept of a page to `items`, with room for others: a page of large objects takes long to check. */
+async function keepFrom<T>(
+  objects: readonly KubeObject[],
+  into: { readonly keep: (object: KubeObject) => T | undefined; readonly items: T[] },
+): Promise<T[]> {
+  for (const [count, object] of objects.entries()) {
+    const kept = into.keep(object);
+    if (kept !== undefined) into.items.push(kept);
+    if (count % YIELD_EVERY === YIELD_EVERY - 1) await yieldLoop();
+  }
+  return into.items;
+}
+
+interface ListRequest {
+  readonly ref: ResourceRef;
+  readonly query: ListQuery;
+  readonly options: CallOptions;
+}
+
 async function listPage(
   run: Runner,
-  request: { readonly ref: ResourceRef; readonly query: ListQuery; readonly options: CallOptions },
+  request: ListRequest,
   token: string,
 ): Promise<KubeResult<KubeList & { readonly token: string }>> {
   const { ref, query } = request;

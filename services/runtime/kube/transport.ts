@@ -1,6 +1,6 @@
 import { type Call, createRunner, type KubeClientOptions, type Runner } from "./call.ts";
 import { openConnection } from "./connection.ts";
-import { listPages } from "./list.ts";
+import { collectPages } from "./list.ts";
 import { withQuery } from "./query.ts";
 import { apiVersionOf, resourcePath } from "./resources.ts";
 import {
@@ -26,7 +26,10 @@ export function createKubeClient(options: KubeClientOptions): KubeClient {
   return {
     get: (ref, key, callOptions = {}) =>
       run({ method: "GET", path: resourcePath(ref, key), repeatable: true, options: callOptions }).then(asObject),
-    list: (ref, query = {}, callOptions = {}) => listPages(run, { ref, query, options: callOptions }),
+    list: (ref, query = {}, callOptions = {}) =>
+      collectPages(run, { ref, query, options: callOptions, keep: (object) => object }),
+    collect: (ref, keep, { query = {}, ...callOptions } = {}) =>
+      collectPages(run, { ref, query, options: callOptions, keep }),
     ...writes(run, options.fieldValidation ?? "Warn"),
     delete: (ref, key, deleteOptions = {}) => remove(run, { ref, key, options: deleteOptions }),
     watch: (ref, query, handlers) => watchOnce({ connection: watches, options, ref, query, handlers }),

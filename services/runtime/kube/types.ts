@@ -80,11 +80,13 @@ export interface ListQuery {
   readonly limit?: number;
 }
 
-export interface KubeList {
-  readonly items: readonly KubeObject[];
+export interface KubeCollection<T> {
+  readonly items: readonly T[];
   /** From where to watch on. */
   readonly resourceVersion: string;
 }
+
+export type KubeList = KubeCollection<KubeObject>;
 
 export interface ApplyOptions extends CallOptions {
   readonly fieldManager: string;
@@ -130,6 +132,12 @@ export interface KubeClient {
   get(ref: ResourceRef, key: ObjectKey, options?: CallOptions): Promise<KubeResult<KubeObject>>;
   /** All pages. */
   list(ref: ResourceRef, query?: ListQuery, options?: CallOptions): Promise<KubeResult<KubeList>>;
+  /** All pages; each object is turned at once into what is kept of it, nothing to leave it out. For large fleets. */
+  collect<T>(
+    ref: ResourceRef,
+    keep: (object: KubeObject) => T | undefined,
+    options?: CallOptions & { readonly query?: ListQuery },
+  ): Promise<KubeResult<KubeCollection<T>>>;
   /** Repeated only for objects with a fixed name: AlreadyExists may then mean that the first try arrived. */
   create(ref: ResourceRef, object: KubeObject, options?: WriteOptions): Promise<KubeResult<KubeObject>>;
   /** PUT; with metadata.resourceVersion a compare-and-swap. */

@@ -54,6 +54,7 @@ function createScript(...lists: KubeResult<KubeList>[]): Script {
           handlers.signal.addEventListener("abort", () => end({ kind: "Closed" }));
         });
       },
+      collect: refuse,
       get: refuse,
       create: refuse,
       update: refuse,
