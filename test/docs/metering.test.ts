@@ -1,11 +1,15 @@
+import { execFile } from "node:child_process";
 import { existsSync, globSync, readFileSync } from "node:fs";
+import { promisify } from "node:util";
 import { beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { PROBLEM_REASONS } from "#core/api/usage-ledger.ts";
 import { outcomeSchema, type Statement } from "#core/api/usage-statement.ts";
+import { CSV_HEADER, toCsv } from "#core/export.ts";
 import { catalogueSchema } from "#core/plan.ts";
 import { BASE_DIMENSIONS, BILLING_PERIOD } from "#core/usage.ts";
 import { defaultSwitches } from "../../services/emulator/switches.ts";
+import { runCommand } from "../../services/meter/reporter/commands/run.ts";
 import { blockUnder, tableUnder } from "./markdown.ts";
 import { type Happening, type Month, playMonth, type PodName } from "./month.ts";
 
@@ -24,6 +28,18 @@ describe("the worked month of docs/metering.md", () => {
       ({ intent }) => intent.dimension !== "platform_day" || intent.hour.startsWith("20261116"),
     );
     expect(tableUnder(page, "### The receipts")).toEqual(shown.map(toReceiptRow));
+  });
+
+  it("has the receipt that the export writes, and the export sums to what Azure booked", () => {
+    const lines = month.statements.flatMap((statement) => toCsv(statement).trim().split("\r\n"));
+    const shown = blockUnder(page, "### The invoice", "csv").trim().split("\n");
+    const shownReceipt = lines.filter((line) => line.includes(",2026110514,conversations,"));
+    expect(shown).toEqual([CSV_HEADER.trim(), ...shownReceipt.map((line) => line.replace(/,id-\d+,/, ",…,"))]);
+    const sums = new Map<string, number>();
+    for (const [kind, , dimension, plan, , quantity] of lines.map((line) => line.split(",")))
+      if (kind === "Event")
+        sums.set(`${plan} ${dimension}`, (sums.get(`${plan} ${dimension}`) ?? 0) + Number(quantity));
+    expect(sums).toEqual(month.booked);
   });
 
   it("has the invoice that follows from what Azure booked", () => {
@@ -75,6 +91,29 @@ describe("docs/metering.md", () => {
     );
     const faults = tableUnder(page, "## What can go wrong").flat().join(" ");
     expect(PROBLEM_REASONS.filter((reason) => !faults.includes(reason))).toEqual([]);
+  });
+
+  it("shows commands that the reporter understands", async () => {
+    const block = blockUnder(page, "## Commands", "sh").replaceAll(/ > \S+$/gm, "");
+    // The shell takes the lines apart; what stands behind reporter.js goes to the reporter's own reader.
+    const script = `kubectl() { for word; do printf '%s\\t' "$word"; done; echo; }\n${block}`;
+    const { stdout } = await promisify(execFile)("sh", ["-eu", "-c", script]);
+    const commands = stdout
+      .trim()
+      .split("\n")
+      .map((line) => line.trim().split("\t"));
+    expect(commands.map((words) => words[words.indexOf("reporter.js") + 1])).toEqual([
+      "export",
+      "export",
+      "settle",
+      "unpark",
+    ]);
+    for (const words of commands) {
+      const remarks: string[] = [];
+      const open = (): Promise<never> => Promise.reject(new Error("understood"));
+      const ran = runCommand(words.slice(words.indexOf("reporter.js") + 1), (text) => remarks.push(text), open);
+      await expect(ran, remarks.join("\n")).rejects.toThrow("understood");
+    }
   });
 
   it("names switches of the emulator where it says what is unconfirmed", () => {
