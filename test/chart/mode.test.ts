@@ -61,6 +61,7 @@ describe("plain mode", () => {
       SUPERCARGO_CHECKPOINT_SECONDS: "60",
       SUPERCARGO_CLIENT_ID: "",
       SUPERCARGO_GRANT_LIFE_SECONDS: "86400",
+      SUPERCARGO_LATE_USAGE: "Carry",
       SUPERCARGO_LOG_LEVEL: "info",
       SUPERCARGO_MARKETPLACE_URL: "https://marketplaceapi.microsoft.com/api",
       SUPERCARGO_OFFER_RESOURCE_ID: "",
@@ -68,6 +69,8 @@ describe("plain mode", () => {
       SUPERCARGO_POD_NAME: "<ref>",
       SUPERCARGO_POD_NAMESPACE: "<ref>",
       SUPERCARGO_RECONCILE_REQUIRED: "true",
+      SUPERCARGO_RETENTION_NEEDS_EXPORT: "true",
+      SUPERCARGO_STATEMENT_RETENTION_DAYS: "45",
     });
   });
 
