@@ -1,3 +1,4 @@
+import { TEAM_LABEL } from "#core/api/usage-ledger.ts";
 import { isRecord } from "#runtime/kube/types.ts";
 import { POD_USAGES } from "#runtime/kube/resources.ts";
 import { canonicalJson } from "./canonical.ts";
@@ -33,22 +34,31 @@ export async function applyControls(input: ControlInput, context: ReconcileConte
       current: current?.control,
       enforcedDigest: pod.enforced?.configDigest,
     });
-    if (pod.usage) await updateControl(pod, control, context);
+    if (pod.usage) await updateControl(pod, { control, team: teamOf(agent) }, context);
     else await createUsage(input, { pod, control }, context);
   }
 }
 
 async function updateControl(
   pod: PodView,
-  control: ReturnType<typeof desiredControl>,
+  desired: { readonly control: ReturnType<typeof desiredControl>; readonly team: string },
   context: ReconcileContext,
 ): Promise<void> {
+  const { control, team } = desired;
   const spec = pod.usage?.["spec"];
   const current = isRecord(spec) ? spec["control"] : undefined;
-  if (canonicalJson(current) === canonicalJson(control)) return;
-  const applied = await context.cluster.applyControl(controlPatch(pod, control));
+  const named = pod.usage?.metadata.labels?.[TEAM_LABEL];
+  if ((named ?? "") === team && canonicalJson(current) === canonicalJson(control)) return;
+  // A team that is no more is written as empty: the label of a creation cannot be taken back by leaving it out.
+  const labels = named === undefined && team === "" ? {} : { [TEAM_LABEL]: team };
+  const applied = await context.cluster.applyControl(controlPatch(pod, control, labels));
   context.caches(POD_USAGES).remember(applied);
   context.log.info({ namespace: pod.namespace, pod: pod.name, mode: control.mode }, "Applied control of pod");
+}
+
+/** The team that its people gave the agent; usage is shared out by it. */
+function teamOf(agent: Agent): string {
+  return agent.object.metadata.labels?.[TEAM_LABEL] ?? "";
 }
 
 async function createUsage(
@@ -62,7 +72,9 @@ async function createUsage(
   const { settings, caches, cluster, clock, log } = context;
   const known = knownGrants(caches).filter((spec) => spec !== undefined);
   const grants = firstGrants(known, { settings, nowMs: clock.now() });
-  const created = await cluster.createPodUsage(newPodUsage({ agent: input.agent, pod, settings, control, grants }));
+  const team = teamOf(input.agent);
+  const usage = newPodUsage({ agent: input.agent, pod, settings, control, grants, team });
+  const created = await cluster.createPodUsage(usage);
   if (!created) return;
   caches(POD_USAGES).remember(created);
   log.info({ namespace: pod.namespace, pod: pod.name }, "Created PodUsage");

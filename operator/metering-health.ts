@@ -1,71 +1,43 @@
-import { z } from "zod";
 import type { AgentDeploymentStatus } from "#core/api/agent-deployment-status.ts";
-import type { Entitlement } from "#core/api/pod-usage.ts";
+import { PROBLEM_REASONS, type ProblemReason } from "#core/api/usage-ledger.ts";
 import { HOUR_MS, parseHourKey } from "#core/time.ts";
-import { USAGE_LEDGERS } from "#runtime/kube/resources.ts";
-import type { KubeObject, ResourceRef } from "#runtime/kube/types.ts";
-import type { Cache } from "./cache.ts";
-import type { Settings } from "./config.ts";
-import { parsePodUsageSpec } from "./desired/pod-usage.ts";
-import type { PodView } from "./pods.ts";
+import type { LedgerSummary, MeteringFacts } from "./metering-facts.ts";
 import type { Verdict } from "./status.ts";
 
 /** The last closed hour may have ended this long ago, the oldest open slot as well. */
 const BACKLOG_MS = 2 * HOUR_MS;
+const MESSAGE_MAX = 1024;
 
-/** The summary that the reporter publishes in its ledger. */
-const ledgerSchema = z.object({
-  spec: z.object({
-    offerResourceId: z.string(),
-    mode: z.enum(["Marketplace", "Plain", "Silent"]),
-    planId: z.string(),
-    lastClosedHour: z.string(),
-    oldestOpenHour: z.string().nullish(),
-    lastAcceptedHour: z.string().nullish(),
-    parked: z.array(z.string()).nullish(),
-    problems: z.array(z.object({ reason: z.string(), message: z.string() })).default([]),
-  }),
-});
-type LedgerSummary = z.output<typeof ledgerSchema>["spec"];
-
-export interface MeteringFacts {
-  readonly ledger: LedgerSummary | undefined;
-  readonly offerResourceId: string;
-  readonly planId: string;
-  /** Grants by pod UID. */
-  readonly entitlements: ReadonlyMap<string, Entitlement>;
-  /** The meter's clock: wall-clock time and the offset that the reporter hands out. */
-  readonly nowMs: number;
+type Bad = ProblemReason | "Rejected" | "Backlog";
+interface Finding {
+  readonly reason: Bad;
+  readonly message: string;
 }
 
-/** Reads what is known of metering from the caches. */
-export function observeMetering(
-  pods: readonly PodView[],
-  context: { readonly caches: (ref: ResourceRef) => Cache; readonly settings: Settings; readonly nowMs: number },
-): MeteringFacts {
-  const { settings } = context;
-  const ledgers = context
-    .caches(USAGE_LEDGERS)
-    .list()
-    .flatMap((object) => toSummary(object));
-  const grants = pods.flatMap((pod) => {
-    const grant = parsePodUsageSpec(pod.usage)?.grants;
-    return grant ? [{ uid: pod.uid, grant }] : [];
-  });
-  const offsetSeconds = Math.max(0, ...grants.map(({ grant }) => grant.clockOffsetSeconds));
-  return {
-    ledger: ledgers.find((ledger) => ledger.offerResourceId === settings.offerResourceId),
-    offerResourceId: settings.offerResourceId,
-    planId: settings.planId,
-    entitlements: new Map(grants.map(({ uid, grant }) => [uid, grant.entitlement])),
-    nowMs: context.nowMs + offsetSeconds * 1000,
-  };
-}
+/** Which of several reasons is the condition's, the first being the one to see to first; its message holds all of them. */
+const ORDER: readonly Bad[] = [
+  "NoCredential",
+  "PlanUnknown",
+  "ClockFault",
+  "UsageResourceUnclear",
+  "ListRefused",
+  "AwaitingConfirmation",
+  "ListUnavailable",
+  "PostsRefused",
+  "PostsStopped",
+  "Rejected",
+  "UsageVanished",
+  "DimensionRemoved",
+  "Quarantined",
+  "SilentPods",
+  "ClockSkew",
+  "Backlog",
+  "Discrepancy",
+  "ForeignWriter",
+];
 
-function toSummary(object: KubeObject): LedgerSummary[] {
-  const parsed = ledgerSchema.safeParse(object);
-  return parsed.success ? [parsed.data.spec] : [];
-}
+/** Problems of pods are told by the agent whose pods they are, from its own. */
+const OF_PODS: readonly string[] = ["SilentPods", "Quarantined"] satisfies readonly ProblemReason[];
 
 /** The condition and what status copies of the ledger. */
 export function judgeMetering(facts: MeteringFacts): {
@@ -94,44 +66,66 @@ function meteringOf(facts: MeteringFacts): NonNullable<AgentDeploymentStatus["me
 }
 
 function verdictOf(facts: MeteringFacts): Verdict<"MeteringHealthy"> {
-  const { ledger } = facts;
-  if (facts.offerResourceId === "plain")
-    return {
-      status: "True",
-      reason: "NotMetered",
-      message: "Installed without a Marketplace offer: nothing is billed",
-    };
+  const { ledger, offerResourceId } = facts;
+  const found = [...podFindings(facts), ...(ledger ? ledgerFindings(facts, ledger) : [])];
+  const [worst] = found.toSorted((a, b) => ORDER.indexOf(a.reason) - ORDER.indexOf(b.reason));
+  if (worst) {
+    const others = found.filter((finding) => finding !== worst);
+    const message = [worst, ...others].map((finding) => finding.message).join("; ");
+    return { status: "False", reason: worst.reason, message: message.slice(0, MESSAGE_MAX) };
+  }
+  if (offerResourceId === "plain") return notMetered("Installed without a Marketplace offer: nothing is billed");
   if (!ledger)
     return { status: "Unknown", reason: "AwaitingFirstHour", message: "The reporter has not opened its ledger yet" };
-  const [problem] = ledger.problems;
-  if (ledger.mode !== "Marketplace" && problem)
-    return { status: "False", reason: "NotMetered", message: problem.message };
-  if (ledger.mode !== "Marketplace")
-    return { status: "True", reason: "NotMetered", message: `The plan ${ledger.planId} is not metered` };
-  return problemOf(facts, ledger) ?? { status: "True", reason: "Posting", message: postingText(ledger) };
+  if (ledger.mode !== "Marketplace") return notMetered(`The plan ${ledger.planId} is not metered`);
+  return { status: "True", reason: "Posting", message: postingText(ledger) };
 }
 
-function problemOf(facts: MeteringFacts, ledger: LedgerSummary): Verdict<"MeteringHealthy"> | undefined {
+function notMetered(message: string): Verdict<"MeteringHealthy"> {
+  return { status: "True", reason: "NotMetered", message };
+}
+
+function podFindings({ pods }: MeteringFacts): Finding[] {
+  const found: Finding[] = [];
+  if (pods.quarantined.length > 0)
+    found.push({ reason: "Quarantined", message: `A counter fell or vanished: ${listed(pods.quarantined)}` });
+  if (pods.silent.length > 0)
+    found.push({ reason: "SilentPods", message: `No hour's total for 2 h from ${listed(pods.silent)}` });
+  return found;
+}
+
+/** A plain ledger is only counted in: what is wrong with posting does not matter there. */
+function ledgerFindings(facts: MeteringFacts, ledger: LedgerSummary): Finding[] {
+  if (facts.offerResourceId === "plain") return [];
+  const found = ledger.problems.filter(({ reason }) => !OF_PODS.includes(reason)).map(toFinding);
+  if (ledger.mode !== "Marketplace") return found;
   if (ledger.parked?.length)
-    return {
-      status: "False",
+    found.push({
       reason: "Rejected",
-      message: `Not posted until plan or catalogue change: ${ledger.parked.join(", ")}`,
-    };
-  const closedMs = facts.nowMs - parseHourKey(ledger.lastClosedHour) - HOUR_MS;
-  const openMs = ledger.oldestOpenHour ? facts.nowMs - parseHourKey(ledger.oldestOpenHour) - HOUR_MS : 0;
-  const late = closedMs >= BACKLOG_MS || openMs >= BACKLOG_MS;
-  const [problem] = ledger.problems;
-  if (problem) {
-    const reason = problem.reason === "NoCredential" ? "NoCredential" : "Backlog";
-    return { status: "False", reason, message: problem.message };
-  }
-  if (!late) return undefined;
-  const hour =
-    openMs >= BACKLOG_MS
-      ? `the slot ${ledger.oldestOpenHour ?? ""} is open`
-      : `the last closed hour is ${ledger.lastClosedHour}`;
-  return { status: "False", reason: "Backlog", message: `Usage is not posted in time: ${hour}` };
+      message: `Not posted until plan or catalogue change, or a command: ${ledger.parked.join(", ")}`,
+    });
+  return [...found, ...backlogFindings(facts.nowMs, ledger)];
+}
+
+function toFinding(problem: { readonly reason: string; readonly message: string }): Finding {
+  const reason = PROBLEM_REASONS.find((known) => known === problem.reason);
+  // A newer reporter may know more reasons than this operator.
+  return { reason: reason ?? "Backlog", message: problem.message };
+}
+
+function backlogFindings(nowMs: number, ledger: LedgerSummary): Finding[] {
+  const isLate = (hour: string | null | undefined): boolean =>
+    hour !== null && hour !== undefined && nowMs - parseHourKey(hour) - HOUR_MS >= BACKLOG_MS;
+  const late: string[] = [];
+  if (isLate(ledger.lastClosedHour)) late.push(`the last closed hour is ${ledger.lastClosedHour}`);
+  if (isLate(ledger.oldestOpenHour)) late.push(`the slot ${ledger.oldestOpenHour ?? ""} is open`);
+  for (const { dimension, oldestUnpostedHour } of ledger.accounts)
+    if (isLate(oldestUnpostedHour)) late.push(`${dimension} of ${oldestUnpostedHour ?? ""} is in no slot yet`);
+  return late.length === 0 ? [] : [{ reason: "Backlog", message: `Usage is not posted in time: ${late.join(", ")}` }];
+}
+
+function listed(names: readonly string[]): string {
+  return `${names.slice(0, 5).join(", ")}${names.length > 5 ? ` and ${names.length - 5} more` : ""}`;
 }
 
 function postingText(ledger: LedgerSummary): string {

@@ -15,7 +15,7 @@ import { secretKeys } from "./desired/volumes.ts";
 import { diffChildren } from "./diff.ts";
 import type { Recorder } from "./events.ts";
 import type { Cluster } from "./kube.ts";
-import { observeMetering } from "./metering-health.ts";
+import { observeMetering } from "./metering-facts.ts";
 import { type Agent, observeChildren, observeDeployment, parseAgent } from "./observe.ts";
 import { observePods, podUsageOwners, type PodView } from "./pods.ts";
 import { observeReferences, type References } from "./references.ts";

@@ -1,6 +1,6 @@
 import type { AgentDeploymentSpec } from "#core/api/agent-deployment.ts";
 import type { Problem } from "./accept.ts";
-import type { MeteringFacts } from "./metering-health.ts";
+import type { MeteringFacts } from "./metering-facts.ts";
 import type { PodView } from "./pods.ts";
 
 /** Everything is looked at this often, whatever the watches say. */

@@ -60,7 +60,14 @@ function input(change: Partial<StatusInput> = {}, spec: Readonly<Record<string, 
     workloads: { gateway: deployment(), orchestrator: deployment() },
     digests: DIGESTS,
     references: [],
-    metering: { ledger: undefined, offerResourceId: "plain", planId: "", entitlements: new Map(), nowMs: NOW },
+    metering: {
+      ledger: undefined,
+      offerResourceId: "plain",
+      planId: "",
+      entitlements: new Map(),
+      pods: { quarantined: [], silent: [] },
+      nowMs: NOW,
+    },
     usage: {},
     clusterDomain: "cluster.local",
     configHash: "hash",
@@ -199,48 +206,6 @@ describe("Suspended", () => {
     ],
   ])("when %s", (_, of, expected) => {
     expect(verdict(of, "Suspended")).toBe(expected);
-  });
-});
-
-describe("MeteringHealthy", () => {
-  const ledger = {
-    offerResourceId: "/offer",
-    mode: "Marketplace" as const,
-    planId: "p",
-    lastClosedHour: "2026112411",
-    problems: [],
-  };
-  const sold = (change: Partial<NonNullable<StatusInput["metering"]["ledger"]>> | undefined): StatusInput =>
-    input(
-      metering({
-        offerResourceId: "/offer",
-        planId: "p",
-        ledger: change === undefined ? undefined : { ...ledger, ...change },
-      }),
-    );
-
-  it.each<[string, StatusInput, string]>([
-    ["without an offer", input(), "True/NotMetered"],
-    ["before the reporter has begun", sold(undefined), "Unknown/AwaitingFirstHour"],
-    ["of a plan that is not metered", sold({ mode: "Silent" }), "True/NotMetered"],
-    [
-      "of a plan that nobody knows",
-      sold({ mode: "Silent", problems: [{ reason: "PlanUnknown", message: "unknown plan" }] }),
-      "False/NotMetered",
-    ],
-    ["of an idle agent that posts nothing", sold({}), "True/Posting"],
-    ["with the last closed hour just less than two hours ago", sold({ lastClosedHour: "2026112410" }), "True/Posting"],
-    ["with the last closed hour too long ago", sold({ lastClosedHour: "2026112409" }), "False/Backlog"],
-    ["with an old slot open", sold({ oldestOpenHour: "2026112409" }), "False/Backlog"],
-    ["with a parked dimension", sold({ parked: ["tool_action"] }), "False/Rejected"],
-    ["with a problem", sold({ problems: [{ reason: "ListUnavailable", message: "down" }] }), "False/Backlog"],
-    [
-      "without a credential",
-      sold({ problems: [{ reason: "NoCredential", message: "no token" }] }),
-      "False/NoCredential",
-    ],
-  ])("%s", (_, of, expected) => {
-    expect(verdict(of, "MeteringHealthy")).toBe(expected);
   });
 });
 

@@ -73,6 +73,13 @@ describe("firstGrants()", () => {
     expect(grants.clockOffsetSeconds).toBe(5);
   });
 
+  it("holds nothing of what the plan limits, whoever gives it", () => {
+    const limited = { settings: { ...settings, limitedDimensions: ["workflow_completed"] }, nowMs: NOW };
+    for (const known of [[], [spec(3, "2026-12-01T00:00:00Z")]])
+      expect(firstGrants(known, limited).leases).toEqual([{ dimension: "workflow_completed", upTo: "0" }]);
+    expect(firstGrants([], { settings, nowMs: NOW })).not.toHaveProperty("leases");
+  });
+
   it("is not that of another offer", () => {
     expect(firstGrants([spec(9, "2026-12-01T00:00:00Z", "/other")], { settings, nowMs: NOW }).term).toBe(0);
   });
@@ -82,7 +89,7 @@ describe("newPodUsage()", () => {
   it("has the pod's UID as its name, no owner, and a spec that its schema accepts", () => {
     const pod = { namespace: "n", name: "p", uid: "uid-1", component: "gateway" as const };
     const grants = firstGrants([], { settings, nowMs: NOW });
-    const usage = newPodUsage({ agent: { name: "order-desk" }, pod, settings, control: control(), grants });
+    const usage = newPodUsage({ agent: { name: "order-desk" }, pod, settings, control: control(), grants, team: "" });
     expect(usage.metadata).toEqual({
       name: "uid-1",
       namespace: "n",
@@ -92,5 +99,7 @@ describe("newPodUsage()", () => {
       }),
     });
     expect(podUsageSpecSchema.parse(usage["spec"])).toMatchObject({ podName: "p", offerResourceId: "plain" });
+    const named = newPodUsage({ agent: { name: "a" }, pod, settings, control: control(), grants, team: "sales" });
+    expect(named.metadata.labels).toMatchObject({ "supercargo.dev/team": "sales" });
   });
 });

@@ -1,5 +1,6 @@
 import type { AgentDeploymentSpec } from "#core/api/agent-deployment.ts";
 import { type Grants, podUsageSpecSchema, type PodUsageSpec } from "#core/api/pod-usage.ts";
+import { TEAM_LABEL } from "#core/api/usage-ledger.ts";
 import { toIso } from "#core/time.ts";
 import { apiVersionOf, POD_USAGES } from "#runtime/kube/resources.ts";
 import type { KubeObject } from "#runtime/kube/types.ts";
@@ -23,12 +24,15 @@ export function newPodUsage(input: {
   readonly settings: Settings;
   readonly control: ControlSpec;
   readonly grants: Grants;
+  /** Whose usage it is, beside the agent's; empty: nobody's. */
+  readonly team: string;
 }): KubeObject {
   const { agent, pod, settings } = input;
+  const team = input.team === "" ? {} : { [TEAM_LABEL]: input.team };
   return {
     apiVersion: apiVersionOf(POD_USAGES),
     kind: POD_USAGES.kind,
-    metadata: { name: pod.uid, namespace: pod.namespace, labels: commonLabels(agent, pod.component) },
+    metadata: { name: pod.uid, namespace: pod.namespace, labels: { ...commonLabels(agent, pod.component), ...team } },
     spec: {
       podName: pod.name,
       component: pod.component,
@@ -42,11 +46,15 @@ export function newPodUsage(input: {
 }
 
 /** The part of a PodUsage that the operator owns after its birth. */
-export function controlPatch(pod: PodIdentity, control: ControlSpec): KubeObject {
+export function controlPatch(
+  pod: PodIdentity,
+  control: ControlSpec,
+  labels: Readonly<Record<string, string>>,
+): KubeObject {
   return {
     apiVersion: apiVersionOf(POD_USAGES),
     kind: POD_USAGES.kind,
-    metadata: { name: pod.uid, namespace: pod.namespace },
+    metadata: { name: pod.uid, namespace: pod.namespace, ...(Object.keys(labels).length === 0 ? {} : { labels }) },
     spec: { control },
   };
 }

@@ -1,3 +1,5 @@
+import { PROBLEM_REASONS } from "./usage-ledger.ts";
+
 /**
  * Condition types and reasons of an AgentDeployment: never renamed, each documented in docs/agentdeployment.md.
  * Polarity says which status is good.
@@ -26,7 +28,7 @@ export const CONDITIONS = {
   MeteringHealthy: {
     polarity: "True",
     meaning: "usage of the last closed hour is reported, the backlog is bounded",
-    reasons: ["Posting", "Backlog", "Rejected", "NoCredential", "NotMetered", "AwaitingFirstHour"],
+    reasons: ["Posting", "NotMetered", "AwaitingFirstHour", "Backlog", "Rejected", ...PROBLEM_REASONS],
   },
 } as const satisfies Record<string, { polarity: "True" | "False"; meaning: string; reasons: readonly string[] }>;
 export type ConditionType = keyof typeof CONDITIONS;
