@@ -36,6 +36,7 @@ export const METRICS = {
   reporterProblem: "supercargo_reporter_problem",
   reporterDiscrepancies: "supercargo_reporter_discrepancies",
   reporterPods: "supercargo_reporter_pods",
+  reporterSilentPods: "supercargo_reporter_silent_pods",
   reporterQuarantinedPods: "supercargo_reporter_quarantined_pods",
   reporterCheckpointSeconds: "supercargo_reporter_checkpoint_seconds",
   reporterStatementsWaiting: "supercargo_reporter_statements_waiting",

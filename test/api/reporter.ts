@@ -37,6 +37,8 @@ export interface ReporterHome {
   start(): { stop(): Promise<void> };
   /** `reporter.js <args>` as its own process, as kubectl exec runs it. */
   command(...args: readonly string[]): Promise<CommandResult>;
+  /** What an administrator sees. */
+  kubectl(...args: readonly string[]): Promise<string>;
   remove(): void;
 }
 
@@ -77,6 +79,7 @@ export async function prepareReporter(
     env,
     start: () => startLeader(env),
     command: (...args) => tryCommand([process.execPath, "services/meter/reporter/main.ts", ...args], { env }),
+    kubectl: (...args) => kubectl.run([...args]),
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
 }

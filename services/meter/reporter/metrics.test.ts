@@ -68,7 +68,13 @@ async function valuesAfter(ledger: Ledger): Promise<Record<string, string>> {
   memory.leases.limits = [{ dimension: "chats", soldAs: "chats", hard: 200n, used: 150n }];
   metrics.posted({ requestId: "r", httpStatus: 200, status: "Accepted", reasons: [] }, EIGHT_MS + 1000);
   metrics.posted({ requestId: "r", httpStatus: 0, status: "NoAnswer", reasons: [] }, EIGHT_MS + 2000);
-  metrics.cycle({ ledger, pods: [pod("a", 60, []), pod("b", 500, ["input_tokens"])], memory });
+  metrics.cycle({
+    ledger,
+    pods: [pod("a", 60, []), pod("b", 500, ["input_tokens"])],
+    memory,
+    nowMs: EIGHT_MS,
+    graceMs: 125_000,
+  });
   const lines = (await registry.metrics()).split("\n").filter((line) => line.startsWith("supercargo_reporter_"));
   return Object.fromEntries(
     lines.map((line) => [line.slice(20, line.lastIndexOf(" ")), line.slice(line.lastIndexOf(" ") + 1)]),
@@ -92,6 +98,7 @@ describe("the reporter's metrics", () => {
       discrepancies: "1",
       pods: "2",
       quarantined_pods: "1",
+      silent_pods: "2",
       checkpoint_seconds: "500",
       'statements_waiting{for="export"}': "7",
       'statements_waiting{for="deletion"}': "0",

@@ -2,10 +2,11 @@ import { Counter, Gauge, type Registry } from "prom-client";
 import { oldestUnposted, viewAccounts } from "#core/account-view.ts";
 import type { PodUsage } from "#core/api/pod-usage.ts";
 import { type Ledger, PROBLEM_REASONS } from "#core/api/usage-ledger.ts";
-import { checkpointSecondsOf } from "#core/counted.ts";
+import { checkpointSecondsOf, livePods, toPodView } from "#core/counted.ts";
 import { openSlots } from "#core/ledger.ts";
 import { METRICS } from "#core/metric-names.ts";
 import type { PostAnswer } from "#core/outcome.ts";
+import { isSilent } from "#core/problems.ts";
 import { parseHourKey } from "#core/time.ts";
 import type { Memory, Terms } from "./desk.ts";
 
@@ -22,6 +23,9 @@ export interface Seen {
   readonly ledger: Ledger;
   readonly pods: readonly PodUsage[];
   readonly memory: Pick<Memory, "retention" | "leases">;
+  readonly nowMs: number;
+  /** How long a pod may take to tell an hour's total. */
+  readonly graceMs: number;
 }
 
 /** Answers that have a name of their own in the metric; anything else is `other`, so that the label set stays bounded. */
@@ -144,11 +148,13 @@ function problemGauges(make: Maker): Show {
 function podGauges(make: Maker): Show {
   const pods = make.gauge(METRICS.reporterPods, "Pods whose usage is counted and not settled yet.");
   const quarantined = make.gauge(METRICS.reporterQuarantinedPods, "Pods with a dimension that is not counted.");
+  const silent = make.gauge(METRICS.reporterSilentPods, "Pods that have told no hour's total for 2 h.");
   const checkpoint = make.gauge(METRICS.reporterCheckpointSeconds, "The longest K in force.");
   const waiting = make.gauge(METRICS.reporterStatementsWaiting, "Receipts old enough to go.", ["for"]);
   return (seen) => {
     pods.set(seen.pods.length);
     quarantined.set(seen.pods.filter((pod) => (pod.status?.quarantined ?? []).length > 0).length);
+    silent.set(livePods(seen.ledger, seen.pods.map(toPodView)).filter((pod) => isSilent(pod, seen)).length);
     checkpoint.set(Math.max(0, ...seen.pods.map((pod) => checkpointSecondsOf(pod.spec))));
     waiting.set({ for: "export" }, seen.memory.retention.awaitingExport);
     waiting.set({ for: "deletion" }, seen.memory.retention.due.length);

@@ -2,6 +2,7 @@ import type { Clock } from "#runtime/clock.ts";
 import type { KubeClient } from "#runtime/kube/types.ts";
 import type { Logger } from "#runtime/log.ts";
 import type { ServerTime } from "#runtime/server-time.ts";
+import { graceMsOf } from "./close.ts";
 import { runCycle } from "./cycle.ts";
 import { createMemory, type Books, type Desk, type Marketplace, type Terms } from "./desk.ts";
 import type { ReporterMetrics } from "./metrics.ts";
@@ -81,7 +82,7 @@ async function turn(options: ReporterOptions, desk: Desk, signal: AbortSignal): 
     const skewMs = time.skewMs();
     metrics.skewMs(skewMs);
     const report = await runCycle(desk, { offsetSeconds: time.offsetSeconds(), skewMs });
-    metrics.cycle({ ...report, memory: desk.memory });
+    metrics.cycle({ ...report, memory: desk.memory, nowMs: desk.now(), graceMs: graceMsOf(desk, report.pods) });
     const baseMs = time.offsetSeconds() > 0 || options.readOffset ? CYCLE_MOVED_MS : CYCLE_MS;
     return Math.max(baseMs, report.pods.length * CYCLE_PER_POD_MS);
   } catch (err) {

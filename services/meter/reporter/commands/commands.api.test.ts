@@ -165,6 +165,11 @@ describe("reporter.js export", () => {
     await useBy("orders", { tool_action: 3, input_tokens: 2600 });
     await useBy("refunds", { tool_action: 2, input_tokens: 900, workflow_completed: 1 });
     await nextHour();
+    const shown = await home.kubectl("get", "usagestatements");
+    expect(shown.split("\n")[0]?.split(/ {2,}|\s+/)).toEqual(
+      expect.arrayContaining(["HOUR", "DIMENSION", "QUANTITY", "UNIT", "STATE", "ACCEPTED", "AGENTS"]),
+    );
+    expect(shown).toMatch(new RegExp(`\\d{10} +tool_action +5 +action +Accepted +5 +${namespace}/orders \\+1 `));
     // Somebody else was first with one of the next hour's events, and an answer is lost.
     await useBy("orders", { input_tokens: 5000, workflow_completed: 4 });
     await control("/faults", { kind: "ForeignWriter", standIn: "metering", route: "batchUsageEvent", quantity: 2.5 });
