@@ -1,6 +1,10 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ceilingOf, type Holder, planLeases, unspentOf } from "./leases.ts";
+import type { Ledger } from "./api/usage-ledger.ts";
+import type { PodView } from "./counted.ts";
+import { ceilingOf, type Holder, type Limit, limitedDimensions, limitsNow, planLeases, unspentOf } from "./leases.ts";
+import { newLedger } from "./ledger.ts";
+import { catalogueSchema, findPlan } from "./plan.ts";
 
 const HARD = 1000n;
 
@@ -57,6 +61,97 @@ describe("planLeases()", () => {
     expect(plan(999n, holder("a", { upTo: 0n, ack: 0n }), holder("b", { upTo: 0n, ack: 0n }))).toEqual({ a: 1n });
   });
 });
+
+describe("limitsNow()", () => {
+  const CATALOGUE = catalogueSchema.parse({
+    dimensions: [
+      { id: "chats", from: "workflow_completed", unit: "conversation", divisor: "1" },
+      { id: "chats_10", from: "workflow_completed", unit: "ten conversations", divisor: "10" },
+      { id: "tokens_1k_in", from: "input_tokens", unit: "1K tokens", divisor: "1000" },
+    ],
+    plans: [
+      soldAs("small", { id: "chats", hard: "100" }),
+      soldAs("large", { id: "chats", hard: "500" }, { id: "tokens_1k_in", hard: "8" }),
+      soldAs("free", { id: "chats" }),
+    ],
+  });
+  const ANCHOR_MS = Date.UTC(2026, 9, 22, 8);
+  const born = newLedger({
+    offerResourceId: "/offer",
+    mode: "Marketplace",
+    planId: "small",
+    catalogueDigest: "d",
+    nowMs: ANCHOR_MS,
+    term: 1,
+  });
+
+  /** Closed up to 07:00 on the 10th of November, with a segment of each plan in turn, 40 apart. */
+  function ledgerOf(...plans: readonly string[]): Ledger {
+    const settled = [{ agent: "shop/orders", dimension: "workflow_completed", total: String(40 * plans.length - 40) }];
+    const account: Ledger["accounts"][number] = {
+      dimension: "chats",
+      from: "workflow_completed",
+      divisor: "1",
+      dueClosed: "0",
+      periods: [...new Set(plans)].map((plan) => ({ id: `${plan}/Month/2026102208`, included: "0", used: "0" })),
+      segments: plans.map((plan, index) => ({
+        period: `${plan}/Month/2026102208`,
+        edge: `20261${101 + index}00`,
+        opening: String(40 * index),
+        frozen: "Yes" as const,
+      })),
+      acceptedBefore: "0",
+      acceptedDays: [],
+      reservations: [],
+      dropped: "0",
+      backlog: "0",
+      usualHour: "0",
+    };
+    return { ...born, lastClosedHour: "2026111007", settled, accounts: [account] };
+  }
+
+  function limits(ledger: Ledger, plan: string, hour: string, pods: readonly PodView[] = []): Limit[] {
+    return limitsNow({ ledger, pods, plan: findPlan(CATALOGUE, plan), catalogue: CATALOGUE, hour });
+  }
+
+  function pod(total: bigint, boundaries: PodView["boundaries"] = []): PodView {
+    const totals = new Map([["workflow_completed", total]]);
+    return { uid: "u", agent: "shop/orders", createdMs: 0, reportedMs: 0, final: false, totals, boundaries };
+  }
+
+  it("counts what is settled and what lives, up to now and not to the last closed hour", () => {
+    const pods = [pod(30n, [{ hour: "2026111007", totals: new Map([["workflow_completed", 5n]]) }])];
+    expect(limits(ledgerOf("small"), "small", "2026111008", pods)).toEqual([
+      { dimension: "workflow_completed", soldAs: "chats", hard: 100n, used: 30n },
+    ]);
+  });
+
+  it("goes on where a plan was left that is bought again within its period", () => {
+    const pods = [pod(25n)];
+    expect(limits(ledgerOf("small", "large", "small"), "small", "2026111008", pods)[0]?.used).toBe(40n + 25n);
+    expect(limits(ledgerOf("small", "large"), "large", "2026111008", pods)[0]?.used).toBe(25n);
+  });
+
+  it("begins a period at its edge, before any hour of it is closed", () => {
+    const edge = { hour: "2026112207", totals: new Map([["workflow_completed", 60n]]) };
+    expect(limits(ledgerOf("small"), "small", "2026112208", [pod(67n, [edge])])[0]?.used).toBe(7n);
+  });
+
+  it("is in base units, and nothing where the plan limits nothing", () => {
+    expect(limits(ledgerOf("large"), "large", "2026111008")).toEqual([
+      { dimension: "workflow_completed", soldAs: "chats", hard: 500n, used: 0n },
+      { dimension: "input_tokens", soldAs: "tokens_1k_in", hard: 8000n, used: 0n },
+    ]);
+    expect(limits(ledgerOf("free"), "free", "2026111008")).toEqual([]);
+    expect(limitedDimensions(findPlan(CATALOGUE, "large"), CATALOGUE)).toEqual(["workflow_completed", "input_tokens"]);
+    expect(limitedDimensions(undefined, CATALOGUE)).toEqual([]);
+  });
+});
+
+function soldAs(id: string, ...dimensions: readonly { id: string; hard?: string }[]): object {
+  const included = { quantity: "0", per: "Month" };
+  return { id, displayName: id, billing: "Custom", dimensions: dimensions.map((one) => ({ ...one, included })) };
+}
 
 /** A pod as it really is: what it obeys, what it holds, and what others know of it. */
 interface Pod {

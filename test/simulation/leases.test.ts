@@ -142,6 +142,23 @@ describe("leases of a plan with hard limits", () => {
   });
 });
 
+describe("K", () => {
+  it("grows with the pods, a bounded part of them per cycle, and comes back with them", async () => {
+    const world = new MeterWorld();
+    for (let pods = 0; pods < 1600; pods += 1) world.addPod(`p${pods}`);
+    const desk = world.desk();
+    const slow = (): number =>
+      [...world.podUsages.values()].filter(({ spec }) => spec.grants?.checkpointSeconds === 80).length;
+    await cycle(desk);
+    expect(slow()).toBe(500);
+    for (let cycles = 0; cycles < 3; cycles += 1) await cycle(desk);
+    expect(slow()).toBe(1600);
+    for (let pods = 100; pods < 1600; pods += 1) world.podUsages.delete(`p${pods}`);
+    await cycle(desk);
+    expect([...world.podUsages.values()].every(({ spec }) => spec.grants?.checkpointSeconds === undefined)).toBe(true);
+  });
+});
+
 describe("a plan without hard limits", () => {
   it("gives no leases and stamps nothing", async () => {
     const world = new MeterWorld();
