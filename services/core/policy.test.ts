@@ -14,6 +14,7 @@ const facts: ActionFacts = {
   toolCallsUsed: 0,
   toolCallsMax: undefined,
   entitled: true,
+  spent: undefined,
 };
 
 describe("decideAction", () => {
@@ -46,6 +47,7 @@ describe("decideAction", () => {
     ["the run's budget", { toolCallsUsed: 2, toolCallsMax: 2 }, "budget_tool_calls", "budget_exhausted"],
     ["mode Revoked", { mode: "Revoked" }, "entitlement", "not_entitled"],
     ["a grant that has run out", { entitled: false }, "entitlement", "not_entitled"],
+    ["the plan's hard limit", { spent: "documents_analyzed" }, "hard_limit", "hard_limit_reached"],
   ] as const)("refuses %s", (...[, change, rule, code]) => {
     expect(decideAction({ ...facts, ...change })).toMatchObject({ effect: "Refuse", rule, code });
   });
@@ -80,9 +82,18 @@ const anyFacts: fc.Arbitrary<ActionFacts> = fc.record({
   toolCallsUsed: fc.nat(6),
   toolCallsMax: limit,
   entitled: fc.boolean(),
+  spent: fc.option(fc.constant("tool_action"), { nil: undefined }),
 });
 
 describe("decideAction, laws", () => {
+  it("has no path over a hard limit to a call", () => {
+    fc.assert(
+      fc.property(anyFacts, (any) => {
+        expect(decideAction({ ...any, spent: "tool_action" }).effect).toBe("Refuse");
+      }),
+    );
+  });
+
   it("has no path from Never, Approval or an unlisted function to a call", () => {
     fc.assert(
       fc.property(anyFacts, (any) => {

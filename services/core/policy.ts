@@ -16,6 +16,7 @@ export type PolicyRule =
   | "mode_constrained"
   | "budget_tool_calls"
   | "entitlement"
+  | "hard_limit"
   | "lane_automatic";
 
 /** Why a call was refused, as the model and the caller see it; a closed list. */
@@ -27,7 +28,8 @@ export type RefusalCode =
   | "approval_unavailable"
   | "over_limit"
   | "budget_exhausted"
-  | "not_entitled";
+  | "not_entitled"
+  | "hard_limit_reached";
 
 /** One function as the AgentDeployment lists it. */
 export interface ToolRule {
@@ -57,6 +59,8 @@ export interface ActionFacts {
   readonly toolCallsMax: number | undefined;
   /** Whether the agent's grant is in force. */
   readonly entitled: boolean;
+  /** The dimension of a hard limit of the plan that the call could exceed. */
+  readonly spent: string | undefined;
 }
 
 export type PolicyDecision =
@@ -82,6 +86,7 @@ const CHECKS: readonly Check[] = [
   checkMode,
   checkBudget,
   checkEntitlement,
+  checkHardLimit,
 ];
 
 /** Decides one call. Only a listed function in lane Automatic that passes every check is called. */
@@ -148,6 +153,12 @@ function checkBudget(facts: ActionFacts): Refusal | undefined {
 function checkEntitlement(facts: ActionFacts): Refusal | undefined {
   if (facts.entitled && facts.mode !== "Revoked") return undefined;
   return { rule: "entitlement", code: "not_entitled", reason: "The agent is not entitled to act" };
+}
+
+function checkHardLimit({ spent }: ActionFacts): Refusal | undefined {
+  if (spent === undefined) return undefined;
+  const reason = `The plan's limit of ${spent} is used up, or too little is left for this call`;
+  return { rule: "hard_limit", code: "hard_limit_reached", reason };
 }
 
 function overLimit(tool: ToolRule, rule: PolicyRule, reason: string): Refusal {

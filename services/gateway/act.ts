@@ -2,6 +2,7 @@ import { Refusal } from "#core/errors.ts";
 import { callAgent } from "./agent-face.ts";
 import { checkEntitlement, type EntitlementRequest } from "./entitle.ts";
 import type { Gateway } from "./gateway.ts";
+import { withinLimits, worstCaseOf } from "./limit.ts";
 import { listModels } from "./models.ts";
 import { checkModelRequest, type ModelOperation, parseRequest } from "./openai.ts";
 import { callModel } from "./route.ts";
@@ -50,14 +51,16 @@ async function callByModel(gateway: Gateway, turn: Turn, operation: ModelOperati
     refuseSelfCall(turn, "model_not_found", "Cannot call the agent from its own run");
     entitle(gateway, "agent_run");
     turn.model = agent;
-    return await callAgent(gateway, turn, { method: "POST", target: "/v1/responses", body: turn.body, isRun: true });
+    const call = { method: "POST", target: "/v1/responses", body: turn.body, isRun: true } as const;
+    return await withinLimits(gateway, { agent_requests: 1n }, () => callAgent(gateway, turn, call));
   }
   const route = request.model === undefined ? undefined : snapshot.models.get(request.model);
   if (route === undefined) throw unknownModel(snapshot, operation, request.model);
   turn.model = route.alias;
   entitle(gateway, turn.caller?.kind === "orchestrator" ? "run_model_call" : "client_model_call");
   checkModelRequest(operation, request);
-  await callModel(gateway, turn, { snapshot, operation, route, request });
+  const need = worstCaseOf(gateway, { operation, request, outputTokensMax: route.outputTokensMax });
+  await withinLimits(gateway, need, () => callModel(gateway, turn, { snapshot, operation, route, request }));
 }
 
 function entitle(gateway: Gateway, kind: EntitlementRequest["kind"]): void {

@@ -1,6 +1,7 @@
 import { type Control, controlSchema } from "#core/api/pod-config.ts";
 import { ConfigError, parseConfig } from "#runtime/config.ts";
 import type { Counters } from "#runtime/counters.ts";
+import { createHolds, type Holds } from "#runtime/holds.ts";
 import type { Logger } from "#runtime/log.ts";
 import { watchFile } from "#runtime/watched-file.ts";
 import { type Authenticator, createAuthenticator } from "./auth.ts";
@@ -11,6 +12,8 @@ export interface Live {
   snapshot(): Snapshot | undefined;
   control(): Control | undefined;
   authenticator(): Authenticator | undefined;
+  /** What this pod may still count under the plan's hard limits. */
+  readonly holds: Holds;
   /** Why the pod should get no requests, or nothing. */
   notReady(): string | undefined;
   /** Looks at config.json. */
@@ -22,7 +25,8 @@ export interface Live {
 export interface LiveOptions {
   readonly configFile: string;
   readonly controlFile: string;
-  readonly counters: Pick<Counters, "echo">;
+  readonly counters: Pick<Counters, "echo" | "total">;
+  readonly monotonicMs: () => number;
   readonly log: Logger;
   /** After a new configuration is in force. */
   readonly onSnapshot: (snapshot: Snapshot) => void;
@@ -34,22 +38,32 @@ export function createLive(options: LiveOptions): Live {
   const control = watchFile(options.controlFile, parseControl);
   let authenticator: Authenticator | undefined;
   let told = "";
+  const holds = createHolds({
+    total: options.counters.total,
+    leases: () => control.current()?.value.leases ?? [],
+    monotonicMs: options.monotonicMs,
+  });
 
-  /** Everything that follows from a change of either file. */
-  const apply = (): void => {
+  /** What is in force, and what it is needed for, in the counter file; written when it changed. */
+  const echo = (): void => {
     const snapshot = config.current();
     const order = control.current();
-    authenticator = snapshot && createAuthenticator(snapshot.value, new Set(order?.value.revokedKeys ?? []));
     try {
       options.counters.echo({
         configDigest: snapshot?.digest ?? "",
         ...(order ? { controlDigest: order.digest, mode: order.value.mode } : { controlDigest: "", mode: "" }),
-        // No ceiling is applied yet: what is not enforced is not acknowledged.
-        leases: {},
+        leases: holds.echo(),
       });
     } catch (err) {
       log.error({ err }, "Failed to store what is in force");
     }
+  };
+  /** Everything that follows from a change of either file. */
+  const apply = (): void => {
+    const snapshot = config.current();
+    authenticator =
+      snapshot && createAuthenticator(snapshot.value, new Set(control.current()?.value.revokedKeys ?? []));
+    echo();
   };
   const warnOnce = (): void => {
     const problems = [config.problem(), control.problem()].filter((problem) => problem !== undefined).join("; ");
@@ -63,6 +77,7 @@ export function createLive(options: LiveOptions): Live {
   warnOnce();
 
   return {
+    holds,
     snapshot: () => config.current()?.value,
     control: () => control.current()?.value,
     authenticator: () => authenticator,
@@ -81,7 +96,7 @@ export function createLive(options: LiveOptions): Live {
         apply();
         const next = control.current();
         log.info({ controlDigest: next?.digest, mode: next?.value.mode }, "Applied control");
-      }
+      } else echo();
       warnOnce();
     },
   };

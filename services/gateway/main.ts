@@ -51,6 +51,7 @@ const live = createLive({
   configFile: env.SUPERCARGO_CONFIG_FILE,
   controlFile: env.SUPERCARGO_CONTROL_FILE,
   counters,
+  monotonicMs: () => clock.monotonic(),
   log,
   onSnapshot: applySnapshot,
 });

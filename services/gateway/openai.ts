@@ -108,6 +108,19 @@ export function toUpstreamBody(
   return { bytes: splice(request.bytes, edits), usageInjected: streamOptions !== undefined };
 }
 
+/** The most output tokens that an answer can have: the request's cap, else the alias', for each of its choices. */
+export function outputCap(operation: ModelOperation, request: OpenAIRequest, aliasMax: number): number {
+  if (CAPS[operation].length === 0) return 0;
+  const caps = CAPS[operation].flatMap((name) => readNumber(request, name) ?? []);
+  return Math.max(...(caps.length > 0 ? caps : [aliasMax])) * (readNumber(request, "n") ?? 1);
+}
+
+/** Checked before. */
+function readNumber(request: OpenAIRequest, name: string): number | undefined {
+  const field = request.fields.get(name);
+  return isAbsent(field) ? undefined : Number(textOf(request.bytes, field));
+}
+
 interface Edit {
   readonly start: number;
   readonly end: number;

@@ -1,5 +1,6 @@
 import type { RunRecord, Journal } from "./store/journal.ts";
 import type { Clock } from "#runtime/clock.ts";
+import type { HoldResult } from "#runtime/holds.ts";
 import type { Logger } from "#runtime/log.ts";
 import type { FactCounter } from "./counting.ts";
 import type { Live } from "./live.ts";
@@ -31,6 +32,8 @@ export interface ActiveRun {
   readonly stream: RunStream;
   /** Finished items, in order; what the journal holds. */
   readonly output: OutputItem[];
+  /** What the run holds of the plan's hard limits until its end. Refused: its completion is not counted. */
+  readonly hold: HoldResult;
   /** Aborted with a RunStop: the run ends at its next safe point. */
   readonly signal: AbortSignal;
 }

@@ -7,6 +7,7 @@ import {
 import type { Clock } from "#runtime/clock.ts";
 import { parseConfig } from "#runtime/config.ts";
 import type { Counters } from "#runtime/counters.ts";
+import { createHolds, type Holds } from "#runtime/holds.ts";
 import type { Logger } from "#runtime/log.ts";
 import { createServiceVerifier, type ServiceIdentityResult } from "#runtime/service-identity.ts";
 import { watchFile } from "#runtime/watched-file.ts";
@@ -23,6 +24,8 @@ export interface Live {
   control(): Control | undefined;
   /** Our token for the gateway, read again when the file changed. */
   token(): string | undefined;
+  /** What this pod may still count under the plan's hard limits. */
+  readonly holds: Holds;
   /** Verifies a caller by the identity of the config in force. */
   verify(token: string, nowMs: number): Promise<ServiceIdentityResult>;
   /** Why the pod cannot serve, or why it serves with older content than it was given. */
@@ -51,6 +54,11 @@ export function createLive(options: LiveOptions): Live {
     parseConfig(controlSchema, JSON.parse(text), { subject: "control.json" }),
   );
   const token = watchFile(options.tokenFile, (text) => text.trim());
+  const holds = createHolds({
+    total: options.counters.total,
+    leases: () => control.current()?.value.leases ?? [],
+    monotonicMs: () => clock.monotonic(),
+  });
   let verifier: { readonly digest: string; readonly verify: ReturnType<typeof createServiceVerifier> } | undefined;
   let lastProblem: string | undefined;
 
@@ -60,7 +68,7 @@ export function createLive(options: LiveOptions): Live {
         configDigest: config.current()?.digest ?? "",
         controlDigest: control.current()?.digest ?? "",
         mode: control.current()?.value.mode ?? "",
-        leases: {},
+        leases: holds.echo(),
       });
     } catch (err) {
       log.error({ err }, "Failed to echo what is in force");
@@ -76,6 +84,7 @@ export function createLive(options: LiveOptions): Live {
   };
 
   return {
+    holds,
     config: () => config.current()?.value,
     control: () => control.current()?.value,
     token() {

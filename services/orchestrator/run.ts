@@ -141,7 +141,7 @@ function endRun(
   const { record, stream } = run;
   const nowMs = world.clock.now();
   const lifeMs = record.request.store ? retentionDays * DAY_MS : UNSTORED_LIFE_MS;
-  const end = toEnd(outcome, { nowMs, lifeMs, countIn: world.counter.countIn });
+  const end = toEnd(outcome, { nowMs, lifeMs, countIn: run.hold.ok ? world.counter.countIn : null });
   const { usage } = world.journal.run(record.id) ?? record;
   const response = toResponse({ ...record, ...end, usage, output: run.output });
   if (outcome.status === "failed") stream.emit("error", { code: outcome.code, message: outcome.message, param: null });
@@ -168,7 +168,7 @@ function countEnd(record: RunRecord, fact: FactSequence | undefined, { counter, 
   }
 }
 
-function toEnd(outcome: Outcome, at: { nowMs: number; lifeMs: number; countIn: string }): RunEnd {
+function toEnd(outcome: Outcome, at: { nowMs: number; lifeMs: number; countIn: string | null }): RunEnd {
   return {
     status: outcome.status,
     incompleteReason: outcome.status === "incomplete" ? outcome.reason : null,

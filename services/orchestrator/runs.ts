@@ -1,4 +1,5 @@
 import { Refusal } from "#core/errors.ts";
+import type { HoldResult } from "#runtime/holds.ts";
 import type { ActiveRun, RunWorld } from "./active-run.ts";
 import { RunStop } from "./active-run.ts";
 import { executeRun, snapshot } from "./run.ts";
@@ -52,7 +53,10 @@ export function createRuns({ world, runsMax, retentionDays, owner }: RunsOptions
 
   const begin = (run: ActiveRun, abort: AbortController, isRecovered: boolean): Running => {
     const { id } = run.record;
-    const done = executeRun(run, { world, retentionDays, isRecovered }).finally(() => running.delete(id));
+    const done = executeRun(run, { world, retentionDays, isRecovered }).finally(() => {
+      running.delete(id);
+      if (run.hold.ok) run.hold.release();
+    });
     // Whoever waits for the answer gets the error; a run that nobody waits for must not end the process.
     done.catch((err: unknown) => world.log.error({ err, run: id }, "Failed to end run"));
     const handle = {
@@ -72,7 +76,8 @@ export function createRuns({ world, runsMax, retentionDays, owner }: RunsOptions
     const abort = new AbortController();
     // Nobody can ever read the answer of a run that is not stored: its calls are settled, the model is not asked again.
     if (!record.request.store) abort.abort(new RunStop("draining"));
-    const active = { record, stream, output: [...world.journal.output(record.id)], signal: abort.signal };
+    const output = [...world.journal.output(record.id)];
+    const active = { record, stream, output, hold: holdRun(world), signal: abort.signal };
     stream.emit("response.in_progress", { response: snapshot(active, world) });
     world.log.info({ run: record.id, epoch: record.epoch }, "Recovered run");
     begin(active, abort, true);
@@ -96,9 +101,9 @@ export function createRuns({ world, runsMax, retentionDays, owner }: RunsOptions
         throw new Refusal("rate_limit_exceeded", `Cannot begin a run as at most ${runsMax} run at the same time`);
       const stream = createRunStream(0);
       if (listener) stream.subscribe(listener);
-      const { record, event } = openRun({ ...run, owner }, stream, world);
+      const { event, ...opened } = openHeldRun({ ...run, owner }, stream, world);
       const abort = new AbortController();
-      const active: ActiveRun = { record, stream, output: [], signal: abort.signal };
+      const active: ActiveRun = { ...opened, stream, output: [], signal: abort.signal };
       stream.send(event);
       return begin(active, abort, false);
     },
@@ -115,6 +120,28 @@ export function createRuns({ world, runsMax, retentionDays, owner }: RunsOptions
       await settle(running, SETTLE_MS, world);
     },
   };
+}
+
+/** What a run counts when it completes. */
+function holdRun(world: RunWorld): HoldResult {
+  return world.live.holds.hold({ workflow_completed: 1n });
+}
+
+/** A run that cannot be journaled holds nothing. Throws Refusal when a hard limit of the plan leaves no room for it. */
+function openHeldRun(
+  run: NewRun,
+  stream: ReturnType<typeof createRunStream>,
+  world: RunWorld,
+): ReturnType<typeof openRun> & { readonly hold: HoldResult } {
+  const hold = holdRun(world);
+  if (!hold.ok)
+    throw new Refusal("hard_limit_reached", `Cannot begin a run as the plan's limit of ${hold.dimension} is used up`);
+  try {
+    return { ...openRun(run, stream, world), hold };
+  } catch (error) {
+    hold.release();
+    throw error;
+  }
 }
 
 function openRun(

@@ -2,6 +2,7 @@ import type { Control, OrchestratorConfig } from "#core/api/pod-config.ts";
 import { type AuditOutcome, type AuditSubject, auditUsage, toAuditRecord } from "#core/audit.ts";
 import { NO_TOOL_USAGE, readToolUsage, type ToolUsage } from "#core/tool-usage.ts";
 import { decideAction, type PolicyDecision } from "#core/policy.ts";
+import type { HoldResult } from "#runtime/holds.ts";
 import type { ActiveRun, RunWorld } from "./active-run.ts";
 import { digestOf } from "./canonical.ts";
 import { isEntitled } from "./entitle.ts";
@@ -36,23 +37,38 @@ interface CallSurroundings {
 export async function performCall(
   run: ActiveRun,
   call: CallRecord,
-  { context, world }: CallSurroundings,
+  surroundings: CallSurroundings,
 ): Promise<CallVerdict> {
-  const tool = findAgentTool(context.toolbox, call.name);
+  const tool = findAgentTool(surroundings.context.toolbox, call.name);
+  const hold = surroundings.world.live.holds.hold(worstCaseOf(call, tool));
+  try {
+    return await decideAndCall(run, call, { ...surroundings, tool, hold });
+  } finally {
+    if (hold.ok) hold.release();
+  }
+}
+
+/** What the call may count at most: itself, unless that was counted before a crash, and all that its result may report. */
+function worstCaseOf(call: CallRecord, tool: AgentTool | undefined): Record<string, bigint> {
+  const reported = (tool?.usage ?? []).map(({ dimension, maxPerCall }) => [dimension, BigInt(maxPerCall)] as const);
+  return { tool_action: call.state === "started" ? 0n : 1n, ...Object.fromEntries(reported) };
+}
+
+interface HeldCall extends CallSurroundings {
+  readonly tool: AgentTool | undefined;
+  readonly hold: HoldResult;
+}
+
+async function decideAndCall(run: ActiveRun, call: CallRecord, held: HeldCall): Promise<CallVerdict> {
+  const { context, world, tool, hold } = held;
   const args = readArguments(call.arguments, tool?.inputSchema);
-  const decision = decideCall(run, call, { tool, problem: args.problem, context, world });
+  const spent = hold.ok ? undefined : hold.dimension;
+  const decision = decideCall(run, call, { tool, problem: args.problem, spent, context, world });
   const report = auditor(run, call, { context, world, decision, args: args.value });
   const end = beginItem(run, call, world);
 
   if (decision.effect === "Call" && tool && !mustNotRepeat(call, tool)) {
-    if (call.state !== "started") start(run, call, world);
-    report("Started");
-    const outcome = await callTool(run, call, { tool, value: args.value, world });
-    const usage = judgeUsage(run, call, { outcome, tool, world });
-    const [item, state] = toItemOutcome(outcome);
-    end(item, state, usage);
-    report(AUDIT_OUTCOMES[state], usage);
-    world.counter.count();
+    await carryOut(run, call, { tool, value: args.value, world, report, end });
     return "Continue";
   }
   if (decision.effect === "Refuse" && call.state !== "started") {
@@ -64,6 +80,24 @@ export async function performCall(
   report("Unknown");
   end(toUnknownItem("The outcome of this call was lost"), "unknown");
   return "Continue";
+}
+
+interface CarryOptions extends CallOptions {
+  readonly report: Report;
+  readonly end: EndItem;
+}
+
+/** Journal, send, journal, count: what has left is brought to its end. */
+async function carryOut(run: ActiveRun, call: CallRecord, options: CarryOptions): Promise<void> {
+  const { tool, world, report, end } = options;
+  if (call.state !== "started") start(run, call, world);
+  report("Started");
+  const outcome = await callTool(run, call, options);
+  const usage = judgeUsage(run, call, { outcome, tool, world });
+  const [item, state] = toItemOutcome(outcome);
+  end(item, state, usage);
+  report(AUDIT_OUTCOMES[state], usage);
+  world.counter.count();
 }
 
 function findAgentTool(toolbox: Toolbox, name: string): AgentTool | undefined {
@@ -108,6 +142,7 @@ function beginItem(run: ActiveRun, call: CallRecord, world: RunWorld): EndItem {
 interface DecideOptions {
   readonly tool: AgentTool | undefined;
   readonly problem: string | undefined;
+  readonly spent: string | undefined;
   readonly context: CallContext;
   readonly world: RunWorld;
 }
@@ -115,7 +150,7 @@ interface DecideOptions {
 function decideCall(
   run: ActiveRun,
   call: CallRecord,
-  { tool, problem, context, world }: DecideOptions,
+  { tool, problem, spent, context, world }: DecideOptions,
 ): PolicyDecision {
   const nowMs = world.clock.now();
   // An orphaned call stands in the journal already: it must not use up its own limit.
@@ -134,6 +169,7 @@ function decideCall(
     toolCallsUsed: world.journal.callsStarted(run.record.id) - itself,
     toolCallsMax: budgets.length > 0 ? Math.min(...budgets) : undefined,
     entitled: isEntitled(context.control, nowMs),
+    spent,
   });
 }
 

@@ -1,8 +1,11 @@
+import { readFileSync } from "node:fs";
 import type { RequestListener } from "node:http";
+import { join } from "node:path";
 import { toNodeHandler } from "@modelcontextprotocol/node";
 import { createMcpHandler, McpServer } from "@modelcontextprotocol/server";
 import { afterAll, describe, expect, it } from "vitest";
 import { z } from "zod";
+import { decodeCounterFile } from "#core/counter-record.ts";
 import { type AgentWorld, createWorld, type WorldOptions } from "./world.ts";
 
 const DOCUMENTS = 'supercargo_usage_total{dimension="documents_analyzed"}';
@@ -172,5 +175,59 @@ describe("a counter file that cannot be written", () => {
     await world.start({ FAIL_AT: "before:count:2" });
     expect(await ask(world)).toMatchObject({ status: "failed", error: { code: "metering_unavailable" } });
     expect([await world.metric(DOCUMENTS), await world.metric(CALLS), await world.metric(RUNS)]).toEqual([3, 1, 0]);
+  });
+});
+
+describe("a hard limit of the plan", () => {
+  const limit = (dimension: string, upTo: string): object => ({ leases: [{ dimension, upTo }] });
+  const leasesOf = (world: AgentWorld): unknown =>
+    decodeCounterFile(readFileSync(join(world.directory, "counters")))?.leases;
+
+  it("lets no call begin that could report more than is left, and asks for more", async () => {
+    const world = await open();
+    world.writeControl(limit("documents_analyzed", "22"));
+    await world.start();
+    expect(await ask(world)).toMatchObject({ status: "completed", output: [{ status: "completed" }, {}] });
+    expect(leasesOf(world)).toEqual({ documents_analyzed: { applied: "22", held: "0" } });
+    const second = await ask(world, { input }, "again");
+    expect(second).toMatchObject({ status: "completed", output: [{ status: "failed" }, {}] });
+    expect(JSON.stringify(second.output[0])).toContain(
+      "Refused (hard_limit_reached): The plan's limit of documents_analyzed is used up, or too little is left for this call",
+    );
+    expect(world.toolCalls).toHaveLength(1);
+    expect([await world.metric(DOCUMENTS), await world.metric(CALLS), await world.metric(RUNS)]).toEqual([3, 1, 2]);
+    await expect.poll(() => leasesOf(world)).toEqual({ documents_analyzed: { applied: "22", held: "20" } });
+    world.writeControl(limit("documents_analyzed", "40"));
+    await expect.poll(() => leasesOf(world)).toMatchObject({ documents_analyzed: { applied: "40" } });
+    expect(await ask(world, { input }, "third")).toMatchObject({ output: [{ status: "completed" }, {}] });
+    expect(await world.metric(DOCUMENTS)).toBe(6);
+  });
+
+  it("lets no run begin that could not be counted, and keeps room for those in flight", async () => {
+    const world = await open();
+    world.writeControl(limit("workflow_completed", "1"));
+    const reached = Promise.withResolvers<void>();
+    const release = Promise.withResolvers<void>();
+    world.hooks.beforeModel = () => {
+      reached.resolve();
+      return release.promise;
+    };
+    await world.start();
+    const first = ask(world);
+    await reached.promise;
+    const second = await world.request("/v1/responses", { body: { input } });
+    expect([second.status, await second.json()]).toMatchObject([
+      403,
+      {
+        error: {
+          code: "hard_limit_reached",
+          message: "Cannot begin a run as the plan's limit of workflow_completed is used up",
+        },
+      },
+    ]);
+    release.resolve();
+    expect(await first).toMatchObject({ status: "completed" });
+    expect((await world.request("/v1/responses", { body: { input } })).status).toBe(403);
+    expect(await world.metric(RUNS)).toBe(1);
   });
 });

@@ -1,0 +1,59 @@
+import { Refusal } from "#core/errors.ts";
+import type { Gateway } from "./gateway.ts";
+import { type ModelOperation, type OpenAIRequest, outputCap } from "./openai.ts";
+
+/** Keys whose content is not text in the body: how many tokens it costs nobody can tell beforehand. */
+const UNBOUNDED = /"(image_url|input_audio|file_id|file_data|file_url|previous_response_id|conversation|prompt)"\s*:/;
+const TOKENS_OF_INPUT = ["input_tokens", "cached_input_tokens"] as const;
+
+/**
+ * The hard limits of the plan: keeps the worst case of the work while it runs, so that what is counted never exceeds a
+ * ceiling. Throws Refusal `hard_limit_reached` when too little is left; then nothing has begun.
+ */
+export async function withinLimits(
+  gateway: Gateway,
+  need: Readonly<Record<string, bigint>>,
+  work: () => Promise<void>,
+): Promise<void> {
+  const hold = gateway.live.holds.hold(need);
+  if (!hold.ok)
+    throw new Refusal(
+      "hard_limit_reached",
+      `Cannot serve as the plan's limit of ${hold.dimension} is used up, or too little is left for this request`,
+    );
+  try {
+    await work();
+  } finally {
+    hold.release();
+  }
+}
+
+/**
+ * The most that a model call can count. A token is at least one byte of text, so the body bounds the input; the cap bounds
+ * the output. Throws Refusal where the plan limits input and the request has content of unknown length.
+ */
+export function worstCaseOf(
+  gateway: Gateway,
+  call: { readonly operation: ModelOperation; readonly request: OpenAIRequest; readonly outputTokensMax: number },
+): Record<string, bigint> {
+  const { operation, request } = call;
+  const limited = new Set(gateway.live.control()?.leases.map(({ dimension }) => dimension));
+  if (TOKENS_OF_INPUT.some((dimension) => limited.has(dimension))) refuseUnbounded(request);
+  const input = BigInt(request.bytes.length);
+  return {
+    input_tokens: input,
+    cached_input_tokens: input,
+    output_tokens: BigInt(outputCap(operation, request, call.outputTokensMax)),
+    model_requests: 1n,
+  };
+}
+
+function refuseUnbounded(request: OpenAIRequest): void {
+  const found = UNBOUNDED.exec(request.bytes.toString("latin1"))?.[1];
+  if (found === undefined) return;
+  throw new Refusal(
+    "unsupported_parameter",
+    `Cannot bound the input of this request, as the plan limits input tokens: ${found} must be absent, send text`,
+    { param: found },
+  );
+}
