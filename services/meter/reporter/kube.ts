@@ -103,9 +103,9 @@ async function swap<T>(door: Door, writing: Writing<T>, version: string): Promis
 }
 
 async function listStatements(door: Door): Promise<Statement[]> {
-  const labelSelector = `${OFFER_LABEL}=${door.hash}`;
-  const list = valueOf("list UsageStatements", note(door, await door.client.list(USAGE_STATEMENTS, { labelSelector })));
-  return list.items.map((item) => STATEMENTS.parse(item));
+  const query = { labelSelector: `${OFFER_LABEL}=${door.hash}` };
+  const list = await door.client.collect(USAGE_STATEMENTS, STATEMENTS.parse, { query });
+  return [...valueOf("list UsageStatements", note(door, list)).items];
 }
 
 async function deleteStatement(door: Door, statement: Versioned<Statement>): Promise<"Deleted" | "Changed"> {
