@@ -10,7 +10,7 @@ export type HoldResult =
   /** The dimension whose ceiling does not allow it; nothing is held. */
   | { readonly ok: false; readonly dimension: string };
 
-/** What this pod may still count under the plan's hard limits (docs/metering.md, caps through leases). */
+/** What this pod may still count under the plan's hard limits (docs/metering.md, Plans). */
 export interface Holds {
   /**
    * Keeps the worst case of a piece of work before it begins, all of it or nothing: counted + held ≤ ceiling, always.

@@ -82,6 +82,13 @@ describe("docs/metering.md", () => {
     expect(named.some((file) => section.includes(file))).toBe(true);
   });
 
+  it("defines every invariant that the proofs name", () => {
+    const laws = globSync("test/**/*.ts").flatMap((file) => readFileSync(file, "utf8").match(/\bI\d{1,2}\b/g) ?? []);
+    const named = [...new Set(laws)];
+    expect(named.length).toBeGreaterThan(8);
+    expect(named.filter((law) => !page.includes(`**${law}**`))).toEqual([]);
+  });
+
   it("explains every base dimension and state of a receipt, and which fault leads to which problem", () => {
     const cells = (heading: string): string[] => tableUnder(page, heading).map(([first = ""]) => first);
     expect(cells("## Dimensions")).toEqual([...BASE_DIMENSIONS, BILLING_PERIOD]);
