@@ -61,8 +61,12 @@ export function checkpointSecondsOf(spec: Pick<PodUsageSpec, "checkpointSeconds"
  * falls from one hour to the next, whatever is missing, and usage without a boundary counts early rather than never.
  */
 export function totalAt(pod: PodView, dimension: string, hour: string): bigint {
-  const boundary = pod.boundaries.find((candidate) => candidate.hour >= hour);
-  return (boundary?.totals ?? pod.totals).get(dimension) ?? 0n;
+  return totalsAt(pod, hour).get(dimension) ?? 0n;
+}
+
+/** The same for all dimensions. */
+export function totalsAt(pod: PodView, hour: string): Totals {
+  return (pod.boundaries.find((candidate) => candidate.hour >= hour) ?? pod).totals;
 }
 
 /**

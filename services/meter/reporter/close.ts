@@ -1,13 +1,17 @@
+import { setImmediate as yieldLoop } from "node:timers/promises";
 import type { PodUsage } from "#core/api/pod-usage.ts";
 import type { Ledger } from "#core/api/usage-ledger.ts";
 import { awaitedPods, canClose, closeHour } from "#core/close-hour.ts";
-import { checkpointSecondsOf, livePods, toPodView } from "#core/counted.ts";
+import { checkpointSecondsOf, livePods, type PodView, toPodView } from "#core/counted.ts";
 import { openSlots } from "#core/ledger.ts";
+import { createPodMerger } from "#core/merge-pods.ts";
 import { HOUR_MS, parseHourKey, shiftHour } from "#core/time.ts";
 import { type Desk, swapLedger, type Versioned } from "./desk.ts";
 
 /** The scrape interval of the sidecars. */
 const SCRAPE_SECONDS = 5;
+/** Pods that are added up before the event loop gets its turn. */
+const MERGED_PER_TURN = 500;
 /** Hours that one cycle closes at most, after an outage of ours. */
 const HOURS_PER_CYCLE = 48;
 
@@ -35,6 +39,16 @@ export function graceMsOf(desk: Desk, pods: readonly PodUsage[]): number {
   return (2 * largest + SCRAPE_SECONDS) * 1000;
 }
 
+/** Pods added up by agent, a few hundred at a time: probes and metrics are answered in between. */
+async function mergeInTurns(ledger: Ledger, live: readonly PodView[]): Promise<PodView[]> {
+  const merger = createPodMerger(ledger);
+  for (const [count, pod] of live.entries()) {
+    merger.add(pod);
+    if (count % MERGED_PER_TURN === MERGED_PER_TURN - 1) await yieldLoop();
+  }
+  return merger.pods();
+}
+
 async function closeNext(
   desk: Desk,
   ledger: Versioned<Ledger>,
@@ -48,7 +62,7 @@ async function closeNext(
   if (!canClose(hour, live, { nowMs: desk.now(), endMs, graceMs: graceMsOf(desk, pods) })) return undefined;
   const next = closeHour(ledger.value, {
     hour,
-    pods: views,
+    pods: await mergeInTurns(ledger.value, live),
     catalogue: desk.terms.catalogue,
     catalogueDigest: desk.terms.catalogueDigest,
     lateUsage: desk.terms.lateUsage,
