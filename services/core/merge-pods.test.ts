@@ -43,9 +43,11 @@ function viewAt(pod: typeof podOf extends fc.Arbitrary<infer T> ? T : never, ind
   const totals = { a: 0n, b: 0n };
   const boundaries: PodView["boundaries"][number][] = [];
   for (let hour = pod.bornAfter; hour <= index; hour += 1) {
-    if (hour > pod.bornAfter && !(pod.quiet && hour < 4)) totals.a += BigInt(pod.perHour[hour]?.a ?? 0);
-    if (hour > pod.bornAfter) totals.b += BigInt(pod.perHour[hour]?.b ?? 0);
-    const snapshot = hour === pod.bornAfter ? new Map() : new Map(Object.entries(totals));
+    const isBirth = hour === pod.bornAfter;
+    const used = isBirth ? undefined : pod.perHour[hour];
+    totals.a += BigInt(pod.quiet && hour < 4 ? 0 : (used?.a ?? 0));
+    totals.b += BigInt(used?.b ?? 0);
+    const snapshot = new Map(isBirth ? [] : Object.entries(totals));
     if (hour < pod.silentFrom) boundaries.push({ hour: shiftHour(FIRST, hour - 1), totals: snapshot });
   }
   return {
