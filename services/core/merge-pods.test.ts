@@ -44,9 +44,9 @@ function viewAt(pod: typeof podOf extends fc.Arbitrary<infer T> ? T : never, ind
   const boundaries: PodView["boundaries"][number][] = [];
   for (let hour = pod.bornAfter; hour <= index; hour += 1) {
     const isBirth = hour === pod.bornAfter;
-    const used = isBirth ? undefined : pod.perHour[hour];
-    totals.a += BigInt(pod.quiet && hour < 4 ? 0 : (used?.a ?? 0));
-    totals.b += BigInt(used?.b ?? 0);
+    const used = (isBirth ? undefined : pod.perHour[hour]) ?? { a: 0, b: 0 };
+    totals.a += pod.quiet && hour < 4 ? 0n : BigInt(used.a);
+    totals.b += BigInt(used.b);
     const snapshot = new Map(isBirth ? [] : Object.entries(totals));
     if (hour < pod.silentFrom) boundaries.push({ hour: shiftHour(FIRST, hour - 1), totals: snapshot });
   }
