@@ -21,10 +21,12 @@ export interface AzureControl {
   advanceToNextHour(): Promise<string>;
   /** Moves the emulator's clock forward to an instant unless it is past it: after a restart it begins anew. */
   catchUp(instantMs: number): Promise<void>;
-  /** Every event booked for the demo's resource. */
-  events(): Promise<readonly BookedEvent[]>;
+  /** Every event booked, oldest first; of the demo's resource unless another is named. */
+  events(resourceUri?: string): Promise<readonly BookedEvent[]>;
   /** Tokens that the model sent, as it counted them itself. */
   modelTally(): Promise<{ readonly inputTokens: number; readonly outputTokens: number; readonly requests: number }>;
+  /** Any other call of the control API (docs/emulator.md): without a method a GET, or a POST where there is a body. */
+  call(path: string, body?: unknown, method?: "DELETE"): Promise<unknown>;
   stop(): void;
 }
 
@@ -35,9 +37,15 @@ export async function openAzureControl(kubectl: Kubectl): Promise<AzureControl> 
     resource: "deployment/azure",
     port: AZURE_PORTS.control,
   });
-  const call = async (path: string, body?: unknown): Promise<unknown> => {
-    const response = await fetch(`${forward.url}${path}`, {
+  return createAzureControl(forward.url, forward.stop);
+}
+
+/** The emulator's control API at an address that this process reaches. */
+export function createAzureControl(url: string, stop: () => void = () => undefined): AzureControl {
+  const call = async (path: string, body?: unknown, method?: "DELETE"): Promise<unknown> => {
+    const response = await fetch(`${url}${path}`, {
       signal: AbortSignal.timeout(10_000),
+      ...(method === undefined ? {} : { method }),
       ...(body === undefined
         ? {}
         : { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
@@ -55,12 +63,17 @@ export async function openAzureControl(kubectl: Kubectl): Promise<AzureControl> 
       const behindSeconds = Math.ceil((instantMs - Date.parse(now)) / 1000);
       if (behindSeconds > 0) await call("/control/clock", { offsetSeconds: offsetSeconds + behindSeconds });
     },
-    events: async () => z.object({ events: z.array(eventSchema) }).parse(await call("/control/events")).events,
+    events: async (resourceUri = DEMO.resourceId) => {
+      const query = new URLSearchParams({ resourceUri });
+      return eventsSchema.parse(await call(`/control/events?${query.toString()}`)).events;
+    },
     modelTally: async () => sumTally(tallySchema.parse(await call("/control/model/tally"))),
-    stop: forward.stop,
+    call,
+    stop,
   };
 }
 
+const eventsSchema = z.object({ events: z.array(eventSchema) });
 const clockSchema = z.object({ offsetSeconds: z.number(), now: z.string() });
 const tokensSchema = z.object({ requests: z.number(), inputTokens: z.number(), outputTokens: z.number() });
 const tallySchema = z.object({ deployments: z.array(z.object({ completed: tokensSchema })) });

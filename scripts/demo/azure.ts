@@ -24,7 +24,7 @@ export const AZURE_URLS = {
 /** What the emulated Marketplace has sold: one extension with the plans of the catalogue. */
 function resources(): unknown {
   return {
-    identities: [{ clientId: DEMO.clientId }],
+    identities: [{ clientId: DEMO.clientId }, { clientId: DEMO.otherClientId }],
     resources: [
       {
         resourceUri: DEMO.resourceId,

@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { podUsageSchema } from "#core/api/pod-usage.ts";
-import { usageLedgerSchema } from "#core/api/usage-ledger.ts";
+import { type PodUsage, podUsageSchema } from "#core/api/pod-usage.ts";
+import { type Ledger, usageLedgerSchema } from "#core/api/usage-ledger.ts";
 import { usageStatementSchema, type UsageStatement } from "#core/api/usage-statement.ts";
 import type { Catalogue } from "#core/plan.ts";
 import { HOUR_MS, parseHourKey } from "#core/time.ts";
@@ -30,9 +30,7 @@ const listOf = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item)
 
 /** Reads PodUsage, UsageLedger and UsageStatement and adds them up per dimension of the demo's plan. */
 export async function readAccount(kubectl: Kubectl): Promise<Account> {
-  const usages = listOf(podUsageSchema).parse(await kubectl.json(["get", "podusages", "--all-namespaces"])).items;
-  const ledgers = listOf(usageLedgerSchema).parse(await kubectl.json(["get", "usageledgers"])).items;
-  const statements = listOf(usageStatementSchema).parse(await kubectl.json(["get", "usagestatements"])).items;
+  const { usages, ledgers, statements } = await readBooks(kubectl, DEMO.resourceId);
   const settled = new Set(ledgers.flatMap((ledger) => ledger.spec.tombstones.map((tombstone) => tombstone.uid)));
   const counted = sumByDimension([
     ...ledgers.flatMap((ledger) => ledger.spec.settled),
@@ -52,6 +50,25 @@ export async function readAccount(kubectl: Kubectl): Promise<Account> {
     accepted: accepted.get(dimension.id) ?? 0n,
   }));
   return { rows, statements, lastClosedHour: ledgers[0]?.spec.lastClosedHour };
+}
+
+/** The money objects of one offer resource. */
+export interface BookObjects {
+  readonly usages: readonly PodUsage[];
+  readonly ledgers: readonly { readonly spec: Ledger }[];
+  readonly statements: readonly UsageStatement[];
+}
+
+/** Every PodUsage, UsageLedger and UsageStatement of an offer resource. */
+export async function readBooks(kubectl: Kubectl, resourceId: string): Promise<BookObjects> {
+  const usages = listOf(podUsageSchema).parse(await kubectl.json(["get", "podusages", "--all-namespaces"])).items;
+  const ledgers = listOf(usageLedgerSchema).parse(await kubectl.json(["get", "usageledgers"])).items;
+  const statements = listOf(usageStatementSchema).parse(await kubectl.json(["get", "usagestatements"])).items;
+  return {
+    usages: usages.filter(({ spec }) => spec.offerResourceId === resourceId),
+    ledgers: ledgers.filter(({ spec }) => spec.offerResourceId === resourceId),
+    statements: statements.filter(({ spec }) => spec.intent.offerResourceId === resourceId),
+  };
 }
 
 function sumByDimension(

@@ -64,7 +64,8 @@ function createAuthority(folder: string, name: string): Promise<unknown> {
   ]);
 }
 
-function createCertificate(folder: string, request: CertificateRequest): Promise<unknown> {
+/** Makes one certificate beside the authority in that folder. */
+export function createCertificate(folder: string, request: CertificateRequest): Promise<unknown> {
   const organization = request.organization === undefined ? "" : `/O=${request.organization}`;
   const authority = join(folder, request.authority ?? "ca");
   const names = request.alternativeNames?.join(",");

@@ -137,6 +137,8 @@ function kubeletConfig(): object {
     podLogsDir: join(logFolder(), "pods"),
     // Mounted ConfigMaps follow a change after this time at most; Kubernetes' own default is a minute.
     syncFrequency: "15s",
+    // Tests kill containers again and again; nobody learns anything from waiting up to five minutes for their return.
+    crashLoopBackOff: { maxContainerRestartPeriod: "2s" },
     readOnlyPort: 0,
   };
 }

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { createKubectl, type Kubectl, waitFor } from "../../../scripts/demo/kubectl.ts";
@@ -18,9 +18,10 @@ import { writeKubeconfig } from "./kubeconfig-file.ts";
 import { controlPlane, FOLDERS, kubeconfigPath, LOCK, logFolder, NODE } from "./layout.ts";
 import { createNetwork } from "./network.ts";
 import { CERTIFICATES, PARTS, startClients, startControlPlane } from "./parts.ts";
-import { runningProcess } from "./processes.ts";
+import { killProcess, runningProcess } from "./processes.ts";
 
 const PACKAGES = ["containerd", "runc", "containernetworking-plugins", "iptables", "ipset", "conntrack", "iproute2"];
+const SAVED_ETCD = join(FOLDERS.state, "etcd-saved");
 const OWNER_FILE = join(FOLDERS.state, "owner.json");
 const ownerSchema = z.object({ clone: z.string(), kube: z.string() });
 
@@ -61,6 +62,45 @@ export function stopCluster(): Promise<void> {
     await timed("Local cluster stopped and removed", removeCluster);
     rmSync(kubeconfigPath(), { force: true });
   });
+}
+
+/** Keeps a copy of what etcd holds now; the API server is away for a few seconds. One copy, the newest. */
+export function saveEtcd(): Promise<void> {
+  return withLock(LOCK, () =>
+    withoutControlPlane(() => {
+      rmSync(SAVED_ETCD, { recursive: true, force: true });
+      cpSync(FOLDERS.etcd, SAVED_ETCD, { recursive: true });
+    }),
+  );
+}
+
+/**
+ * Puts the copy back, as a restored backup does: every object is what it was, and revisions count on from there, so that
+ * numbers seen before are given again. `meanwhile` runs while there is no API server.
+ */
+export function restoreEtcd(meanwhile: () => void = () => undefined): Promise<void> {
+  return withLock(LOCK, () =>
+    withoutControlPlane(() => {
+      rmSync(FOLDERS.etcd, { recursive: true, force: true });
+      cpSync(SAVED_ETCD, FOLDERS.etcd, { recursive: true });
+      meanwhile();
+    }),
+  );
+}
+
+async function withoutControlPlane(run: () => void): Promise<void> {
+  const kube = readOwner()?.kube;
+  if (kube === undefined) throw new Error("Cannot stop the API server as no local cluster runs");
+  // Without etcd the API server would not end; without fsync the files still hold all that etcd has acknowledged.
+  for (const part of ["kube-apiserver", "etcd"]) await killProcess(FOLDERS.state, part);
+  run();
+  const plane = controlPlane(kube);
+  startControlPlane(plane);
+  const started = performance.now();
+  await waitForApiServer(
+    plane,
+    () => performance.now() - started < 2000 || runningProcess(FOLDERS.state, "kube-apiserver") !== undefined,
+  );
 }
 
 /** Which parts run now. */
