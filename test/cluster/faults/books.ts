@@ -110,15 +110,15 @@ const HEALING_HOURS_MAX = 6;
 /** Gives the leader some cycles to find out. */
 function isHealed(world: FaultWorld): Promise<boolean> {
   const healed = async (): Promise<true | undefined> => {
-    const { ledgers } = await readFaultBooks(world);
-    return ledgers[0] !== undefined && problemOf(ledgers[0].spec) === "" ? true : undefined;
+    const books = await readFaultBooks(world);
+    return books.ledgers.length > 0 && !problemsOf(books).includes("AwaitingConfirmation") ? true : undefined;
   };
-  return waitFor(healed, { what: "no problem", timeoutSeconds: 12 }).catch(() => false);
+  return waitFor(healed, { what: "the list to be confirmed", timeoutSeconds: 12 }).catch(() => false);
 }
 
-/** Why nothing new is posted, as the ledger says it; empty when all is well. */
-export function problemOf(ledger: { readonly problem?: string | undefined }): string {
-  return ledger.problem ?? "";
+/** Reasons why something is not as it should be, as the ledger names them. */
+export function problemsOf(books: BookObjects): string[] {
+  return (books.ledgers[0]?.spec.problems ?? []).map(({ reason }) => reason);
 }
 
 /**

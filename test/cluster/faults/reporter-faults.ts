@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { offerHash } from "#runtime/offer.ts";
 import { waitFor } from "../../../scripts/demo/kubectl.ts";
 import { killBundle, processesOf, signal } from "../kill.ts";
-import { endHours, expectExact, healBooks, problemOf, readFaultBooks } from "./books.ts";
+import { endHours, expectExact, healBooks, problemsOf, readFaultBooks } from "./books.ts";
 import { addFault, BATCH, clearFaults } from "./emulator-faults.ts";
 import { type FaultWorld, freeLease, leaseHolder, waitForLeader } from "./fault-world.ts";
 import type { CatchRule } from "./snare.ts";
@@ -84,7 +84,7 @@ async function skewClock(world: FaultWorld): Promise<void> {
   await expectExact(world);
   await world.ask(2);
   world.wire.shiftDate(400);
-  await waitForProblem(world, /clock/i);
+  await waitForProblem(world, "ClockSkew");
   const before = await readFaultBooks(world);
   const hour = await world.azure.advanceToNextHour();
   await waitForCycles(world, 3);
@@ -110,7 +110,7 @@ async function deleteLedger(world: FaultWorld): Promise<void> {
   await world.kubectl.run(["delete", "usageledger", offerHash(world.resourceId)]);
   await clearFaults(world);
   await world.ask(1);
-  await waitForProblem(world, /confirm/i);
+  await waitForProblem(world, "AwaitingConfirmation");
   await healBooks(world);
   await expectExact(world);
 }
@@ -129,14 +129,11 @@ async function waitForOther(world: FaultWorld, old: string): Promise<void> {
   );
 }
 
-async function waitForProblem(world: FaultWorld, problem: RegExp): Promise<void> {
-  await waitFor(
-    async () => {
-      const [ledger] = (await readFaultBooks(world)).ledgers;
-      return (ledger && problem.test(problemOf(ledger.spec))) || undefined;
-    },
-    { what: `the ledger to name the problem ${String(problem)}`, timeoutSeconds: 60 },
-  );
+async function waitForProblem(world: FaultWorld, reason: string): Promise<void> {
+  await waitFor(async () => problemsOf(await readFaultBooks(world)).includes(reason) || undefined, {
+    what: `the problem ${reason} in the ledger`,
+    timeoutSeconds: 60,
+  });
 }
 
 /** Waits until the leader has asked the time that often, as it does at the start of each cycle. */
