@@ -20,8 +20,10 @@ export interface Row {
   readonly used: bigint;
   /** By PodUsage and the ledger's settled totals. */
   readonly counted: bigint;
-  /** By the receipts. */
+  /** By the ledger. */
   readonly accepted: bigint;
+  /** By the receipts. */
+  readonly receipted: bigint;
   /** By the emulated Marketplace, and by our own writer alone. */
   readonly booked: bigint;
 }
@@ -44,7 +46,8 @@ export async function readFaultBooks(world: FaultWorld): Promise<FaultBooks> {
     divisor,
     used: used[from] ?? 0n,
     counted: countedOf(objects, from),
-    accepted: sum(
+    accepted: acceptedIn(objects, dimension),
+    receipted: sum(
       objects.statements
         .filter(({ spec }) => spec.intent.dimension === dimension)
         .map(({ spec }) => BigInt(spec.outcome?.acceptedBaseUnits ?? "0")),
@@ -70,6 +73,16 @@ function countedOf({ usages, ledgers }: BookObjects, from: string): bigint {
     ...ledgers.flatMap(({ spec }) => spec.settled),
   ];
   return sum(totals.filter(({ dimension }) => dimension === from).map(({ total }) => BigInt(total)));
+}
+
+function acceptedIn({ ledgers }: BookObjects, dimension: string): bigint {
+  const accounts = ledgers.flatMap(({ spec }) => spec.accounts).filter((account) => account.dimension === dimension);
+  return sum(
+    accounts.flatMap(({ acceptedBefore, acceptedDays }) => [
+      BigInt(acceptedBefore),
+      ...acceptedDays.map(({ baseUnits }) => BigInt(baseUnits)),
+    ]),
+  );
 }
 
 function sum(numbers: readonly bigint[]): bigint {
@@ -98,6 +111,7 @@ function waitClosed(world: FaultWorld, hour: string): Promise<FaultBooks> {
  * the ledger names no such problem any more.
  */
 export async function healBooks(world: FaultWorld): Promise<void> {
+  await waitForProblem(world, "AwaitingConfirmation");
   for (let hour = 0; hour < HEALING_HOURS_MAX; hour += 1) {
     if (await isHealed(world)) return;
     await world.azure.advanceToNextHour();
@@ -116,8 +130,16 @@ function isHealed(world: FaultWorld): Promise<boolean> {
   return waitFor(healed, { what: "the list to be confirmed", timeoutSeconds: 12 }).catch(() => false);
 }
 
+/** Waits until the ledger names that problem. */
+export async function waitForProblem(world: FaultWorld, reason: string): Promise<void> {
+  await waitFor(async () => problemsOf(await readFaultBooks(world)).includes(reason) || undefined, {
+    what: `the problem ${reason} in the ledger`,
+    timeoutSeconds: 60,
+  });
+}
+
 /** Reasons why something is not as it should be, as the ledger names them. */
-export function problemsOf(books: BookObjects): string[] {
+function problemsOf(books: BookObjects): string[] {
   return (books.ledgers[0]?.spec.problems ?? []).map(({ reason }) => reason);
 }
 
@@ -142,9 +164,10 @@ function describeRows({ off }: FaultWorld, books: FaultBooks): { readonly seen: 
   return books.rows.map((row) => {
     const counted = row.used - (off.lost[row.from] ?? 0n);
     const whole = ((counted - (off.free[row.from] ?? 0n)) / row.divisor) * row.divisor;
+    const receipted = whole - (off.receipts[row.from] ?? 0n);
     return {
-      seen: `${row.dimension}: counted ${row.counted}, accepted ${row.accepted}, booked ${row.booked}`,
-      wanted: `${row.dimension}: counted ${counted}, accepted ${whole}, booked ${whole}`,
+      seen: `${row.dimension}: counted ${row.counted}, accepted ${row.accepted}, booked ${row.booked}, on receipts ${row.receipted}`,
+      wanted: `${row.dimension}: counted ${counted}, accepted ${whole}, booked ${whole}, on receipts ${receipted}`,
     };
   });
 }

@@ -28,8 +28,11 @@ export interface FaultWorld {
   ask(count: number): Promise<void>;
   /** What was used since the world began, in base units: questions answered, and tokens as the model counted them. */
   used(): Promise<Amounts>;
-  /** Base units by base dimension that are known to be lost, or free: the books need not show them any more. */
-  readonly off: { lost: Amounts; free: Amounts };
+  /**
+   * Known differences, that later tests may count on: lost for good, free by the plan, or accepted on receipts that a
+   * restored etcd has forgotten (the ledger has not: it asked Azure).
+   */
+  readonly off: { lost: Amounts; free: Amounts; receipts: Amounts };
   /** `helm upgrade` to another plan. */
   buyPlan(planId: string): Promise<void>;
   close(): Promise<void>;
@@ -66,7 +69,7 @@ export async function openFaultWorld(): Promise<FaultWorld> {
     azure,
     wire,
     resourceId,
-    off: { lost: {}, free: {} },
+    off: { lost: {}, free: {}, receipts: {} },
     async ask(count) {
       await askAll(kubectl, { apiKey, count, onAnswer: () => (questions += 1n) });
     },

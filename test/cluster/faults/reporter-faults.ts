@@ -2,7 +2,7 @@ import { expect, it } from "vitest";
 import { offerHash } from "#runtime/offer.ts";
 import { waitFor } from "../../../scripts/demo/kubectl.ts";
 import { killBundle, processesOf, signal } from "../kill.ts";
-import { endHours, expectExact, healBooks, problemsOf, readFaultBooks } from "./books.ts";
+import { endHours, expectExact, healBooks, readFaultBooks, waitForProblem } from "./books.ts";
 import { addFault, BATCH, clearFaults } from "./emulator-faults.ts";
 import { type FaultWorld, freeLease, leaseHolder, waitForLeader } from "./fault-world.ts";
 import type { CatchRule } from "./snare.ts";
@@ -110,7 +110,6 @@ async function deleteLedger(world: FaultWorld): Promise<void> {
   await world.kubectl.run(["delete", "usageledger", offerHash(world.resourceId)]);
   await clearFaults(world);
   await world.ask(1);
-  await waitForProblem(world, "AwaitingConfirmation");
   await healBooks(world);
   await expectExact(world);
 }
@@ -127,13 +126,6 @@ async function waitForOther(world: FaultWorld, old: string): Promise<void> {
     },
     { what: "another leader", timeoutSeconds: 60, everyMs: 200 },
   );
-}
-
-async function waitForProblem(world: FaultWorld, reason: string): Promise<void> {
-  await waitFor(async () => problemsOf(await readFaultBooks(world)).includes(reason) || undefined, {
-    what: `the problem ${reason} in the ledger`,
-    timeoutSeconds: 60,
-  });
 }
 
 /** Waits until the leader has asked the time that often, as it does at the start of each cycle. */
