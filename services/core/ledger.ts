@@ -5,6 +5,7 @@ import type { PodView } from "./counted.ts";
 import { settleOpenings } from "./overage.ts";
 import { maxOf } from "./shares.ts";
 import { dayOf, HOUR_MS, hourKey, parseHourKey, shiftHour, toIso } from "./time.ts";
+import { learnUsageResource } from "./usage-resource.ts";
 
 /** A count must fit its string: 18 digits. */
 export const COUNT_MAX = 999_999_999_999_999_999n;
@@ -171,10 +172,7 @@ function bookSlot(ledger: Ledger, found: Found, credit: Credit): Ledger {
     isDropped,
   });
   return {
-    ...ledger,
-    ...(credit.usageResourceId !== undefined && ledger.usageResourceId === undefined
-      ? { usageResourceId: credit.usageResourceId }
-      : {}),
+    ...learnUsageResource(ledger, credit.usageResourceId),
     ...later("lastAcceptedHour", ledger.lastAcceptedHour, accepted > 0n ? credit.hour : undefined),
     accounts: replaceAccount(
       ledger.accounts,

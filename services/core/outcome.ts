@@ -1,6 +1,7 @@
 import type { Outcome } from "./api/usage-statement.ts";
 import { COUNT_MAX } from "./ledger.ts";
 import { HOUR_MS } from "./time.ts";
+import { isInvalidUsageState } from "./usage-resource.ts";
 
 /** The event that Azure says it holds; a foreign writer may have chosen quantity, plan and time. */
 export interface AcceptedEvent {
@@ -56,7 +57,6 @@ export interface JudgedAt {
 const YOUNG_LEDGER_MS = 6 * HOUR_MS;
 /** Azure refuses what is older than this; we believe it when our clock is within five minutes of the same opinion. */
 const EXPIRED_MS = 24 * HOUR_MS - 5 * 60_000;
-const INVALID_USAGE_STATE = /invalid usage state/i;
 
 const PARKING = new Set(["InvalidDimension", "InvalidQuantity", "BadArgument", "ResourceNotFound"]);
 const HOLDING = new Set(["ResourceNotActive", "ResourceNotAuthorized"]);
@@ -66,7 +66,7 @@ const HOLDING = new Set(["ResourceNotActive", "ResourceNotAuthorized"]);
  * failure; whatever is not a definite answer is retried with the same intent.
  */
 export function decideOutcome(intent: SentIntent, answer: PostAnswer, at: JudgedAt): Verdict {
-  if (answer.reasons.some((reason) => INVALID_USAGE_STATE.test(reason))) return { next: "retry", alarm: "Refused" };
+  if (answer.reasons.some(isInvalidUsageState)) return { next: "retry", alarm: "Refused" };
   if (answer.status === "Accepted") return acceptedVerdict(intent, answer);
   if (answer.status === "Duplicate") return duplicateVerdict(intent, answer);
   if (answer.status === "Expired") return expiredVerdict(intent, at);

@@ -230,6 +230,12 @@ export const usageLedgerSpecSchema = z
     planId: z.string().max(128),
     catalogueDigest: z.string().max(64),
     usageResourceId: z.string().max(128).optional().describe("The GUID that Azure's list of usage events names."),
+    formerUsageResourceIds: z
+      .array(z.string().max(128))
+      .max(8)
+      .meta({ "x-kubernetes-list-type": "set" })
+      .optional()
+      .describe("GUIDs of the same resource id, before the extension was deleted and made again."),
     anchor: timeSchema.describe(
       "Start of the billing cycle, cut to the hour; periods of included quantities count from it.",
     ),

@@ -15,7 +15,7 @@ export async function compareOldDays(desk: Desk, ledger: Versioned<Ledger>): Pro
   if (desk.now() < memory.compareNotBeforeMs) return;
   memory.compareNotBeforeMs = desk.now() + RETRY_MS;
   const listed = await desk.marketplace.list(first);
-  const rows = listed.ok ? ownRows(ledger.value, listed.rows) : undefined;
+  const rows = listed.ok ? ownRows(ledger.value, listed.rows, { isRecreated: false }) : undefined;
   if (!rows) return;
   const value = compareDays(ledger.value, { days, rows, nowMs: desk.now() });
   await swapLedger(desk, { value, version: ledger.version });

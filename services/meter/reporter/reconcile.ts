@@ -15,6 +15,7 @@ import {
   sharesOfIntent,
 } from "#core/reconcile.ts";
 import { HOUR_MS } from "#core/time.ts";
+import { isRecreated, ownUsageResources } from "#core/usage-resource.ts";
 import { type Desk, type ListAnswer, swapLedger, type UsageRow, type Versioned } from "./desk.ts";
 
 /** After a rollback Azure's list is believed when two answers this far apart are equal. */
@@ -36,11 +37,11 @@ export async function reconcileLedger(desk: Desk, ledger: Versioned<Ledger>): Pr
   const days = daysInQuestion(ledger.value, { nowMs: desk.now(), ...(await sinceOf(desk, statements)) });
   const listed = await desk.marketplace.list(days[0] ?? "");
   if (!listed.ok) return takeSilence(desk, ledger, { listed, dead, statements });
-  const rows = ownRows(ledger.value, listed.rows);
+  const rows = ownRows(ledger.value, listed.rows, { isRecreated: isRecreated(statements) });
   if (!rows) {
     desk.memory.listProblem = {
       reason: "UsageResourceUnclear",
-      message: "Azure's list names several usage resources and the ledger knows none of them",
+      message: "Azure's list names several usage resources, and no answer has said yet which is ours",
     };
     desk.log.error({ rows: listed.rows.length }, "Cannot tell which usage resource is ours");
     return;
@@ -135,11 +136,14 @@ async function sinceOf(desk: Desk, statements: readonly Statement[]): Promise<{ 
 }
 
 /** Rows of our usage resource; nothing when it is unclear which rows are ours. */
-export function ownRows(ledger: Ledger, rows: readonly UsageRow[]): UsageRow[] | undefined {
-  const known = ledger.usageResourceId?.toLowerCase();
-  const ids = new Set(rows.map((row) => row.usageResourceId.toLowerCase()));
-  if (known === undefined && ids.size > 1) return undefined;
-  return rows.filter((row) => known === undefined || row.usageResourceId.toLowerCase() === known);
+export function ownRows(
+  ledger: Ledger,
+  rows: readonly UsageRow[],
+  facts: { readonly isRecreated: boolean },
+): UsageRow[] | undefined {
+  const listed = rows.map((row) => row.usageResourceId);
+  const own = ownUsageResources(ledger, listed, facts);
+  return own && rows.filter((row) => own.has(row.usageResourceId.toLowerCase()));
 }
 
 /** Base units by day and dimension. */

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { offerHash } from "#runtime/offer.ts";
 import { applySample, ask, demoApiKey } from "../../../scripts/demo/agent.ts";
 import { type AzureControl, createAzureControl } from "../../../scripts/demo/azure-control.ts";
 import { AZURE_PORTS, installAzure } from "../../../scripts/demo/azure.ts";
@@ -61,6 +62,9 @@ export async function openFaultWorld(): Promise<FaultWorld> {
     });
   await install(DEMO.plan);
   await catchUpClock(kubectl, azure);
+  // A leader that was cut off from the wire of an earlier run may still seem to hold it.
+  await freeLease(kubectl);
+  await kubectl.run(["wait", "--for=create", `usageledger/${offerHash(resourceId)}`, "--timeout=120s"]);
   await applySample(kubectl, { apiKey, image: images.supercargo.reference, toolsImage: images.emulator.reference });
   const born = await azure.modelTally();
   let questions = 0n;
