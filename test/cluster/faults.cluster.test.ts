@@ -1,5 +1,6 @@
-import { afterAll, beforeAll, describe } from "vitest";
+import { afterAll, afterEach, beforeAll, describe } from "vitest";
 import { clusterFaults } from "./faults/cluster-faults.ts";
+import { clearFaults } from "./faults/emulator-faults.ts";
 import { type FaultWorld, openFaultWorld } from "./faults/fault-world.ts";
 import { marketplaceFaults } from "./faults/marketplace-faults.ts";
 import { planFaults } from "./faults/plan-faults.ts";
@@ -10,6 +11,9 @@ let world: FaultWorld;
 beforeAll(async () => {
   world = await openFaultWorld();
 });
+
+// A fault that a failed test has left behind would fail all that follow.
+afterEach(() => clearFaults(world));
 
 afterAll(() => world?.close());
 

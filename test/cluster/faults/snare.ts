@@ -21,7 +21,7 @@ export interface CatchRule {
 
 /** A request that waits in our hand. Each of the three ways may be taken once. */
 export interface Catch {
-  /** Resolves when a request was caught. Rejects after a minute without one. */
+  /** Resolves when a request was caught. Rejects after a minute without one; what fits later then passes. */
   readonly arrived: Promise<Passage>;
   /** Lets it go on as if nothing had been. */
   pass(): void;
@@ -70,7 +70,10 @@ function createCatch(rule: CatchRule): { readonly hold: Hold; readonly caught: C
   const arrival = Promise.withResolvers<Passage>();
   const decision = Promise.withResolvers<"Pass" | "Cut">();
   const what = `${rule.method} ${String(rule.path)} ${String(rule.body ?? "")}`;
-  const timer = setTimeout(() => arrival.reject(new Error(`No request came in time: ${what}`)), WAIT_MS);
+  const timer = setTimeout(() => {
+    arrival.reject(new Error(`No request came in time: ${what}`));
+    decision.resolve("Pass");
+  }, WAIT_MS);
   arrival.promise.catch(() => undefined);
   let hands: Hands | undefined;
   return {
