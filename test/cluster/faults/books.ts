@@ -130,6 +130,17 @@ function isHealed(world: FaultWorld): Promise<boolean> {
   return waitFor(healed, { what: "the list to be confirmed", timeoutSeconds: 12 }).catch(() => false);
 }
 
+/** Everything used so far stands in PodUsage. */
+export function waitForCounted(world: FaultWorld): Promise<FaultBooks> {
+  return waitFor(
+    async () => {
+      const books = await readFaultBooks(world);
+      return books.rows.every((row) => row.counted === row.used) ? books : undefined;
+    },
+    { what: "all usage in PodUsage", timeoutSeconds: 60, everyMs: 300 },
+  );
+}
+
 /** Waits until the ledger names that problem. */
 export async function waitForProblem(world: FaultWorld, reason: string): Promise<void> {
   await waitFor(async () => problemsOf(await readFaultBooks(world)).includes(reason) || undefined, {

@@ -7,7 +7,7 @@ import { killBundle, signal } from "../kill.ts";
 import { FOLDERS } from "../local/layout.ts";
 import { runningProcess } from "../local/processes.ts";
 import { restoreEtcd, saveEtcd } from "../local/single-node.ts";
-import { endHours, expectExact, type FaultBooks, healBooks, readFaultBooks } from "./books.ts";
+import { endHours, expectExact, type FaultBooks, healBooks, readFaultBooks, waitForCounted } from "./books.ts";
 import { CHECKPOINT_SECONDS, type FaultWorld } from "./fault-world.ts";
 
 const SCRAPE_SECONDS = 5;
@@ -95,17 +95,6 @@ function flipBit(file: string): void {
   const middle = Math.floor(bytes.length / 2);
   bytes[middle] = (bytes[middle] ?? 0) ^ 0x10;
   writeFileSync(file, bytes);
-}
-
-/** Everything used so far stands in PodUsage. */
-function waitForCounted(world: FaultWorld): Promise<FaultBooks> {
-  return waitFor(
-    async () => {
-      const books = await readFaultBooks(world);
-      return books.rows.every((row) => row.counted === row.used) ? books : undefined;
-    },
-    { what: "all usage in PodUsage", timeoutSeconds: 60, everyMs: 300 },
-  );
 }
 
 /** As when a node dies: the kubelet says and does nothing more, every process of the pods ends at once. */

@@ -50,6 +50,7 @@ export async function openFaultWorld(): Promise<FaultWorld> {
   const azure = createAzureControl(`http://${emulator}:${AZURE_PORTS.control}`);
   const wire = await startWire(`http://${emulator}:${AZURE_PORTS.http}`);
   const resourceId = DEMO.resourceId.replace(/[^/]+$/, `faults-${Date.now().toString(36)}`);
+  await azure.call("/control/faults", undefined, "DELETE");
   await retireResources(azure);
   await azure.call("/control/resources", soldResource(resourceId));
   // Pods belong for life to the offer resource under which they were born.
