@@ -1,4 +1,5 @@
 import { expect } from "vitest";
+import { say } from "../../../scripts/console.ts";
 import { waitFor } from "../../../scripts/demo/kubectl.ts";
 import { type BookObjects, readBooks } from "../../../scripts/demo/receipt.ts";
 import type { FaultWorld } from "./fault-world.ts";
@@ -168,7 +169,16 @@ export async function expectExact(world: FaultWorld): Promise<FaultBooks> {
   const described = describeRows(world, books);
   expect(described.map(({ seen }) => seen)).toEqual(described.map(({ wanted }) => wanted));
   expectReceipts(books);
+  sayFigures(books);
   return books;
+}
+
+/** One line per fault for people: base units used, counted, accepted and booked. */
+function sayFigures(books: FaultBooks): void {
+  const figures = books.rows.map(
+    ({ dimension, ...row }) => `${dimension} ${row.used} / ${row.counted} / ${row.accepted} / ${row.booked}`,
+  );
+  say(`  used / counted / accepted / booked: ${figures.join(", ")}; ${books.statements.length} receipts`);
 }
 
 function describeRows({ off }: FaultWorld, books: FaultBooks): { readonly seen: string; readonly wanted: string }[] {
