@@ -1,5 +1,5 @@
 import type { RequestListener } from "node:http";
-import Koa from "koa";
+import Koa, { type Context } from "koa";
 import type { Router } from "@koa/router";
 import { systemClock, type Clock } from "#runtime/clock.ts";
 import { ConfigError } from "#runtime/config.ts";
@@ -169,13 +169,26 @@ function toHandler(world: World, routers: readonly Router[]): RequestListener {
       context.body = { error: { code: "RequestTooLarge", message: error.message } };
     }
   });
-  for (const router of routers) app.use(router.routes()).use(router.allowedMethods());
+  for (const router of routers) app.use(router.routes());
   const layers = routers.flatMap((router) => router.stack).filter((layer) => layer.methods.length > 0);
-  const paths = [...new Set(layers.map((layer) => String(layer.path)))];
-  app.use((context) => {
-    context.status = 404;
-    context.body = { error: { code: "NotFound", message: `Cannot find ${context.path}`, paths } };
-  });
+  app.use((context) => answerUnknown(context, layers));
   const handle = app.callback();
   return withHealth({ ready: () => undefined }, (request, response) => void handle(request, response));
+}
+
+/** 405 with the methods that a path has, or 404 with the paths that exist. */
+function answerUnknown(context: Context, layers: Router["stack"]): void {
+  const { method, path } = context;
+  const methods = [...new Set(layers.filter((layer) => layer.match(path)).flatMap((layer) => layer.methods))];
+  if (methods.length > 0) {
+    const allowed = methods.join(", ");
+    context.status = 405;
+    context.set("allow", allowed);
+    const message = `Cannot ${method} ${path} as the method must be one of ${allowed}: current value is ${method}`;
+    context.body = { error: { code: "MethodNotAllowed", message } };
+    return;
+  }
+  const paths = [...new Set(layers.map((layer) => String(layer.path)))];
+  context.status = 404;
+  context.body = { error: { code: "NotFound", message: `Cannot find ${path}`, paths } };
 }

@@ -16,13 +16,20 @@ interface Command<S extends z.ZodType> {
 /** Runs a command on a JSON body that its schema takes; what it returns is the answer, unless it refused. */
 export function command<S extends z.ZodType>({ schema, run, bodyBytesMax }: Command<S>): Middleware {
   return async (context) => {
-    const body = await readJson(context, bodyBytesMax ?? BODY_BYTES_MAX);
+    const body = hasBody(context)
+      ? await readJson(context, bodyBytesMax ?? BODY_BYTES_MAX)
+      : ({ ok: true, value: {} } as const);
     if (!body.ok) return refuse(context, [`(root): ${body.message}`]);
     const input = parse(context, schema, body.value);
     if (!input.ok) return;
     const result = await run(input.value, context);
     if (result !== undefined) answer(context, result);
   };
+}
+
+/** A request without a body asks for what is the default of everything. */
+function hasBody(context: Context): boolean {
+  return context.get("transfer-encoding") !== "" || Number(context.get("content-length")) > 0;
 }
 
 /** Answers a GET whose query the schema takes: a misspelt filter is refused, or it would show everything. */

@@ -112,6 +112,28 @@ describe("a bad request", () => {
     });
   });
 
+  it.each([
+    [
+      "DELETE",
+      "clock",
+      /^Cannot DELETE \/control\/clock as the method must be one of HEAD, GET, POST: current value is DELETE$/,
+    ],
+    ["POST", "events", /must be one of HEAD, GET: current value is POST$/],
+  ])("%s to %s gets 405 with the methods that it has", async (method, path, message) => {
+    const answer = await kit.control(path, {}, method);
+    expect(answer).toMatchObject({ status: 405, body: { error: { message: expect.stringMatching(message) } } });
+    expect(answer.headers.get("allow")).toContain("GET");
+  });
+
+  it("with a body where none is wanted is refused, without one it is done", async () => {
+    expect(await kit.control("reset", { everything: true })).toMatchObject({
+      status: 400,
+      body: { error: { problems: [expect.stringMatching(/^\(root\): Unrecognized key: "everything"/)] } },
+    });
+    for (const path of ["reset", "keys/rotate"])
+      expect(await kit.control(path, undefined, "POST")).toMatchObject({ status: 200 });
+  });
+
   it("to an unknown path gets 404 with the paths that exist", async () => {
     const answer = await kit.control("nothing");
     expect(answer).toMatchObject({

@@ -93,10 +93,16 @@ function addState(router: Router, world: World, seed: Seed): void {
       },
     }),
   );
-  router.post("/reset", (context) => {
-    resetWorld(world, seed);
-    context.body = { offsetSeconds: world.time.offsetSeconds() };
-  });
+  router.post(
+    "/reset",
+    command({
+      schema: z.strictObject({}),
+      run() {
+        resetWorld(world, seed);
+        return { offsetSeconds: world.time.offsetSeconds() };
+      },
+    }),
+  );
 }
 
 function addFaults(router: Router, world: World): void {
