@@ -1,6 +1,7 @@
 import type { Stop } from "./gate.ts";
 import { createRandom, type Random } from "./random.ts";
-import { type Setup, USED } from "./setup.ts";
+import { USED } from "./catalogues.ts";
+import { type Setup } from "./setup.ts";
 
 /** What becomes of the next POST. Delay: it lands later. ItemError: one item fails, the others are booked. */
 export type PostFault =
@@ -55,6 +56,8 @@ interface EventShapes {
   Cut: OnPod;
   Uncut: OnPod;
   CrashService: OnPod;
+  /** The service shows older counters under the same epoch: a fault of its own. */
+  CountersFall: OnPod;
   DeletePodUsage: OnPod;
   KillPod: OnPod & { readonly gone: boolean };
   Reboot: OnPod & { readonly fileLost: boolean };
@@ -92,7 +95,7 @@ const POST_FAULTS = [
 
 const pod = (random: Random): number => random.int(PODS);
 const podEvent =
-  (kind: "EndPod" | "ForceDelete" | "Cut" | "Uncut" | "CrashService" | "DeletePodUsage"): Maker =>
+  (kind: "EndPod" | "ForceDelete" | "Cut" | "Uncut" | "CrashService" | "CountersFall" | "DeletePodUsage"): Maker =>
   (random) => [{ kind, pod: pod(random) }];
 const plain =
   (kind: "Suspend" | "Activate" | "Recreate" | "Operator" | "Backup" | "DeleteLedger"): Maker =>
@@ -117,6 +120,34 @@ const use: Maker = (random) => {
   return [{ kind: "Use", pod: pod(random), dimension, amount: random.int(most + 1) }];
 };
 
+/** An answer is lost, and nobody can ask again before the slot is about to be too old, by a clock that lags behind Azure's. */
+const limbo: Maker = (random) => [
+  ...use(random),
+  { kind: "Hour", seconds: 60 },
+  { kind: "Post", fault: "LoseAnswer" },
+  { kind: "Cycle", leader: 0, at: 0, how: "Crash" },
+  { kind: "Skew", seconds: random.pick([-3000, -1200, 0]) },
+  { kind: "Outage", hours: 22 },
+  { kind: "Advance", seconds: 23 * 3600 + random.int(3000) },
+  ...cycle(random),
+];
+
+/** What a restored ledger has forgotten, and usage that comes late for the hour that it would close again. */
+const relapse: Maker = (random) => {
+  const late = pod(random);
+  return [
+    ...use(random),
+    { kind: "Cut", pod: late },
+    { kind: "Cycle", leader: 0, at: 0, how: "Crash" },
+    { kind: "Backup" },
+    { kind: "Use", pod: late, dimension: "tool_action", amount: 1 + random.int(8) },
+    { kind: "Hour", seconds: 140 },
+    ...cycle(random),
+    { kind: "Restore", versionsFall: random.chance(0.5) },
+    { kind: "Uncut", pod: late },
+  ];
+};
+
 const ORDINARY: readonly (readonly [number, Maker])[] = [
   [22, use],
   [22, hour],
@@ -132,6 +163,7 @@ const ORDINARY: readonly (readonly [number, Maker])[] = [
       },
     ],
   ],
+  [0.7, limbo],
   [5, (random) => [{ kind: "Advance", seconds: random.int(random.chance(0.7) ? 300 : 5400) }]],
   [1, (random) => [{ kind: "Advance", seconds: 3600 * random.int(30) }]],
   [8, (random) => [{ kind: "Post", fault: random.pick(POST_FAULTS) }]],
@@ -148,6 +180,7 @@ const ORDINARY: readonly (readonly [number, Maker])[] = [
   [1.5, podEvent("Cut")],
   [2, podEvent("Uncut")],
   [1.5, podEvent("CrashService")],
+  [0.5, podEvent("CountersFall")],
   [0.7, (random) => [{ kind: "Reboot", pod: pod(random), fileLost: random.chance(0.5) }]],
   [
     2,
@@ -166,6 +199,7 @@ const FOREIGN: typeof ORDINARY = [...ORDINARY, [6, () => [{ kind: "Post", fault:
 const DISASTER: typeof ORDINARY = [
   ...ORDINARY,
   [4, plain("Backup")],
+  [1.5, relapse],
   [3, (random) => [{ kind: "Restore", versionsFall: random.chance(0.5) }]],
   [1.5, plain("DeleteLedger")],
   [1, podEvent("DeletePodUsage")],
@@ -182,5 +216,15 @@ export function makeEvents(seed: number, index: number, setup: Setup): SimEvent[
   for (let pods = 1 + random.int(3); pods > 0; pods -= 1) events.push({ kind: "AddPod", agent: random.int(3) });
   events.push({ kind: "Advance", seconds: 10 }, { kind: "Cycle", leader: 0, at: 0, how: "Crash" });
   while (events.length < wanted) events.push(...random.weighted(MAKERS[setup.profile])(random));
-  return events;
+  return setup.calm ? events.filter(isCalm).map(calmDown) : events;
+}
+
+/** Nothing that would let a leader begin anew, or a slot die. */
+function isCalm(event: SimEvent): boolean {
+  if (event.kind === "Advance") return event.seconds <= 5400;
+  return !["Resume", "List", "Outage", "Suspend", "Recreate", "Skew", "NodeSkew"].includes(event.kind);
+}
+
+function calmDown(event: SimEvent): SimEvent {
+  return event.kind === "Cycle" ? { ...event, leader: 0, at: 0 } : event;
 }

@@ -11,7 +11,8 @@ import type { LogFate } from "./events.ts";
 import { peekFile, pokeFile } from "./memory-fs.ts";
 import { PodLife } from "./pod-life.ts";
 import type { PodDoor, PodProcesses } from "./pod-processes.ts";
-import { SCRAPE_SECONDS, USED } from "./setup.ts";
+import { USED } from "./catalogues.ts";
+import { SCRAPE_SECONDS } from "./setup.ts";
 
 const FINAL_MS = 10_000;
 const nothing = (): void => undefined;
@@ -28,6 +29,7 @@ export function startFullPod(door: PodDoor): PodProcesses {
       bootId: `boot${boots}`,
     });
   let counters = open();
+  let earlier = peekFile(file("counters"));
   const scrape = (): Scrape => scrapeOf(counters.exposition(), door);
   let [life, sidecar] = startSidecar(door, { file, scrape });
   const crashService = (): void => {
@@ -42,6 +44,7 @@ export function startFullPod(door: PodDoor): PodProcesses {
   return {
     count(dimension, amount) {
       if (sidecar.notReady() !== undefined) return false;
+      earlier = peekFile(file("counters"));
       counters.count({ [dimension]: amount });
       return true;
     },
@@ -54,6 +57,11 @@ export function startFullPod(door: PodDoor): PodProcesses {
     },
     stop: () => void (life.isDead = true),
     crashService,
+    dropCounters() {
+      counters.close();
+      pokeFile(file("counters"), earlier);
+      counters = open();
+    },
     crashSidecar,
     reboot(fileLost) {
       boots += 1;

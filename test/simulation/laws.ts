@@ -1,10 +1,12 @@
 import type { Account, Ledger } from "#core/api/usage-ledger.ts";
-import { toPodView } from "#core/counted.ts";
+import { countedByAgent, sumOf, toPodView } from "#core/counted.ts";
 import { acceptedOf, reservedOf } from "#core/ledger.ts";
 import { toBaseUnits } from "#core/outcome.ts";
 import { dueAt } from "#core/overage.ts";
-import { dueByOracle } from "./oracle.ts";
-import { USED } from "./setup.ts";
+import { HOUR_MS, parseHourKey } from "#core/time.ts";
+import { dueByOracle, isPeriodVague } from "./oracle.ts";
+import { USED } from "./catalogues.ts";
+
 import type { World } from "./world.ts";
 
 /** What one history amounts to, in base units where nothing else is said. */
@@ -16,6 +18,9 @@ export interface Figures {
   underBilledUnits: number;
 }
 
+/** A sidecar's ring holds the true hour of what is looked at before this age. */
+const LATE_MS = 25 * HOUR_MS;
+
 const checked = new WeakSet<object>();
 
 /** The laws that hold at every step, whatever happened. */
@@ -26,7 +31,9 @@ export function checkStep(world: World): void {
     if (accepted > counted) world.report("I1", `${accepted} of ${base} were accepted, ${counted} were counted`);
   }
   const ledger = world.api.ledger;
-  if (!ledger || checked.has(ledger)) return;
+  if (!ledger) return;
+  if (world.apiNowMs() - parseHourKey(ledger.value.lastClosedHour) > LATE_MS) world.happened.add("Late");
+  if (checked.has(ledger)) return;
   checked.add(ledger);
   checkLedger(world, ledger.value);
 }
@@ -73,7 +80,8 @@ export function checkHealed(world: World): Figures {
 
 function checkAccount(world: World, account: Account, figures: Figures): void {
   const divisor = BigInt(account.divisor);
-  const due = dueByOracle(world, account.dimension);
+  const isVague = isPeriodVague(world, account.dimension);
+  const due = isVague ? countedOf(world, account.from) : dueByOracle(world, account.dimension);
   const foreign = foreignOf(world, account);
   const accepted = toBaseUnits(String(world.market.ours.get(account.dimension) ?? 0), divisor);
   const left = due - accepted - foreign;
@@ -83,10 +91,22 @@ function checkAccount(world: World, account: Account, figures: Figures): void {
     world.report("I2", `over-billed: ${text}`);
   }
   if (left >= divisor) figures.underBilledUnits += Number(left / divisor);
-  const isExact = world.setup.profile === "Ordinary";
+  const isExact = !isVague && isWhole(world, account);
   if (isExact && left >= divisor) world.report("I2", `under-billed: ${text}`);
-  if (isExact && acceptedOf(account) !== accepted)
+  if (isExact && acceptedOf(account) !== accepted + foreign)
     world.report("I2", `the ledger credits ${acceptedOf(account)}: ${text}`);
+}
+
+/** Whether the ledger can know all that was counted, so that nothing may be missing either. */
+function isWhole(world: World, account: Account): boolean {
+  const { profile, calm } = world.setup;
+  if (profile === "Foreign") return calm;
+  const ledger = world.api.ledger?.value;
+  if (profile === "Ordinary" || !ledger) return true;
+  if (world.happened.has("DeleteLedger") || world.happened.has("DeletePodUsage")) return false;
+  const pods = [...world.api.podUsages.values()].map(toPodView);
+  const known = countedByAgent(ledger, pods, { dimension: account.from, hour: "9999123123" });
+  return sumOf(known) === countedOf(world, account.from);
 }
 
 /** I7: what was used and never counted, by cause; more than the cause allows is a violation. */

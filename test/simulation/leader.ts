@@ -1,6 +1,8 @@
 import type { Intent } from "#core/api/usage-statement.ts";
 import type { Ledger } from "#core/api/usage-ledger.ts";
+import { openAccounts } from "#core/close-hour.ts";
 import { findPlan } from "#core/plan.ts";
+import { hourStart, shiftHour, toIso } from "#core/time.ts";
 import { runCycle } from "../../services/meter/reporter/cycle.ts";
 import {
   createMemory,
@@ -24,6 +26,9 @@ export interface LeaderDoor {
   nodeSkewMs(): number;
   delay(land: () => void): void;
   isPodGone(uid: string): boolean;
+  hasHappened(what: string): boolean;
+  /** The first ledger is made. */
+  onBirth(): void;
   /** Before the first byte of a POST leaves. */
   onSend(intents: readonly Intent[], ledger: Ledger | undefined): void;
   /** An error that is neither a lost race nor a failed call of ours. */
@@ -121,7 +126,7 @@ export class Leader {
     const { api } = this.#door;
     return {
       readLedger: () => gate.pass(() => this.#note(api.ledger)),
-      createLedger: (ledger) => gate.pass(() => api.createLedger(ledger)),
+      createLedger: (ledger) => gate.pass(() => this.#bear(ledger)),
       writeLedger: (ledger) => gate.pass(() => api.writeLedger(ledger)),
       readStatement: (slot) => gate.pass(() => api.readStatement(slot)),
       createStatement: (statement) => gate.pass(() => api.createStatement(statement)),
@@ -151,6 +156,17 @@ export class Leader {
           .pass(() => market.list(sinceDay))
           .catch((error: unknown) => noAnswer(error, () => ({ ok: false, refused: false, message: "no answer" }))),
     };
+  }
+
+  /** A first ledger is as old as the setup wants it: its installation has used nothing so far. */
+  #bear(ledger: Ledger): ReturnType<ApiModel["createLedger"]> {
+    const { api, setup } = this.#door;
+    const { catalogue, anchorMs } = setup;
+    if (api.ledger || this.#door.hasHappened("Birth")) return api.createLedger(ledger);
+    this.#door.onBirth();
+    const aged = { ...ledger, anchor: toIso(hourStart(anchorMs)), accounts: [] };
+    const at = { hour: shiftHour(ledger.lastClosedHour, 1), catalogue, plan: this.#terms.plan };
+    return api.createLedger(openAccounts(aged, at));
   }
 
   #note<T extends { readonly value: Ledger } | undefined>(found: T): T {

@@ -12,7 +12,8 @@ import {
 import { hourKey, toIso } from "#core/time.ts";
 import type { LogFate } from "./events.ts";
 import type { PodDoor, PodProcesses } from "./pod-processes.ts";
-import { CHECKPOINT_SECONDS, USED } from "./setup.ts";
+import { USED } from "./catalogues.ts";
+import { CHECKPOINT_SECONDS } from "./setup.ts";
 
 /** Files of the pod as values: what survives its processes. */
 interface Disk {
@@ -40,6 +41,7 @@ export function startLightPod(door: PodDoor): PodProcesses {
   const disk: Disk = { epoch: newEpoch(), counters: zeros(), log: undefined };
   const startedMs = door.nowMs();
   let mind = bearMind(disk);
+  let earlier = new Map(disk.counters);
   const turn = (final: boolean): void => takeTurn({ door, disk, mind, startedMs }, final);
   const crashSidecar = (log: LogFate): void => {
     if (log !== "Kept") disk.log = undefined;
@@ -48,6 +50,7 @@ export function startLightPod(door: PodDoor): PodProcesses {
   return {
     count(dimension, amount) {
       if (mind.object === undefined && mind.published === undefined) return false;
+      earlier = new Map(disk.counters);
       disk.counters.set(dimension, (disk.counters.get(dimension) ?? 0n) + amount);
       return true;
     },
@@ -60,6 +63,7 @@ export function startLightPod(door: PodDoor): PodProcesses {
     },
     stop: () => undefined,
     crashService: () => undefined,
+    dropCounters: () => void (disk.counters = earlier),
     crashSidecar,
     reboot() {
       disk.epoch = newEpoch();

@@ -126,7 +126,7 @@ export class MarketModel {
     if (!intent) return;
     const before = this.#slotOf(intent);
     bookForeign(this.state, toItem(intent), {
-      quantity: Math.max(0.5, Number(intent.quantity) / 2),
+      quantity: Math.ceil(Number(intent.quantity) / 2),
       call: this.#call(),
     });
     const booked = this.#slotOf(intent);

@@ -13,33 +13,49 @@ export function dueByOracle(world: World, id: string): bigint {
   const plan = setup.catalogue.plans.find((entry) => entry.id === setup.planId);
   const sold = plan?.dimensions.find((entry) => entry.id === id);
   if (!dimension || !sold) return 0n;
-  const all = countedAt(world, dimension.from, Infinity);
-  if (!sold.included) return all;
-  const included = BigInt(sold.included.quantity) * BigInt(dimension.divisor);
-  const edges = periodEdges(setup, sold.included.per, world.nowMs() + 60 * HOUR_MS);
+  const divisor = BigInt(dimension.divisor);
+  if (sold.fee) {
+    // The period in which the ledger was found, and each that began since, up to the last hour that is over.
+    const lastMs = Math.floor(world.nowMs() / HOUR_MS) * HOUR_MS - 1;
+    const begun = edgesOf(setup, sold.fee.per).filter((edge) => edge > world.bornMs && edge <= lastMs).length + 1;
+    return BigInt(begun) * BigInt(sold.fee.quantity) * divisor;
+  }
+  const included = BigInt(sold.included?.quantity ?? "0") * divisor;
+  const most = sold.upTo === undefined ? undefined : BigInt(sold.upTo) * divisor;
   let due = 0n;
   let before = 0n;
+  const edges = sold.included ? edgesOf(setup, sold.included.per).filter((edge) => edge > world.bornMs) : [];
   for (const edge of [...edges, Infinity]) {
     const until = countedAt(world, dimension.from, edge);
-    if (until - before > included) due += until - before - included;
+    const used = until - before;
+    const sells = most !== undefined && used > most ? most : used;
+    if (sells > included) due += sells - included;
     before = until;
   }
   return due;
 }
 
-/** Starts of periods after the first, by the anchor's own day of the month or the last one of a shorter month. */
-function periodEdges(setup: Setup, per: "Month" | "Year", untilMs: number): number[] {
-  const anchor = new Date(Math.floor(setup.startMs / HOUR_MS) * HOUR_MS);
-  const edges: number[] = [];
-  for (let step = 1; step < 40; step += 1) {
+/** Starts of periods, by the anchor's own day of the month or the last one of a shorter month. */
+function edgesOf(setup: Setup, per: "Day" | "Month" | "Year"): number[] {
+  const anchorMs = Math.floor(setup.anchorMs / HOUR_MS) * HOUR_MS;
+  const anchor = new Date(anchorMs);
+  if (per === "Day") {
+    const first = Math.floor((setup.startMs - anchorMs) / (24 * HOUR_MS));
+    return Array.from({ length: 200 }, (_, day) => anchorMs + (first + day) * 24 * HOUR_MS);
+  }
+  return Array.from({ length: 80 }, (_, step) => {
     const months = per === "Month" ? step : 12 * step;
     const last = new Date(Date.UTC(anchor.getUTCFullYear(), anchor.getUTCMonth() + months + 1, 0)).getUTCDate();
     const first = Date.UTC(anchor.getUTCFullYear(), anchor.getUTCMonth() + months, 1, anchor.getUTCHours());
-    const edge = first + (Math.min(anchor.getUTCDate(), last) - 1) * 24 * HOUR_MS;
-    if (edge > untilMs) break;
-    edges.push(edge);
-  }
-  return edges;
+    return first + (Math.min(anchor.getUTCDate(), last) - 1) * 24 * HOUR_MS;
+  });
+}
+
+/** Whether an edge of a period was seen too late, or by a ledger too young, to tell what belongs on which side of it. */
+export function isPeriodVague(world: World, id: string): boolean {
+  const plan = world.setup.catalogue.plans.find((entry) => entry.id === world.setup.planId);
+  const sold = plan?.dimensions.find((entry) => entry.id === id);
+  return sold?.included !== undefined && (world.happened.has("Late") || world.happened.has("DeleteLedger"));
 }
 
 /** Base units that all pods had counted at an instant on the hour: the boundary there or the next one known, else all. */

@@ -78,6 +78,7 @@ const HANDLERS: Handlers = {
   Cut: onPod((pod) => pod.cut()),
   Uncut: onPod((pod) => pod.uncut()),
   CrashService: onPod((pod) => pod.crashService()),
+  CountersFall: onPod((pod) => pod.dropCounters()),
   CrashSidecar: (world, { pod, log }) => world.pods[pod]?.crashSidecar(log),
   Reboot: (world, { pod, fileLost }) => world.pods[pod]?.reboot(fileLost),
   PodWrite: (world, { pod, fault }) => world.pods[pod]?.failWrite(fault),

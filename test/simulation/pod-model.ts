@@ -4,7 +4,8 @@ import type { LogFate, PodWriteFault, ScrapeFault } from "./events.ts";
 import { startFullPod } from "./full-pod.ts";
 import { startLightPod } from "./light-pod.ts";
 import type { PodDoor, PodProcesses } from "./pod-processes.ts";
-import { CHECKPOINT_SECONDS, SCRAPE_SECONDS, type Setup, USED } from "./setup.ts";
+import { USED } from "./catalogues.ts";
+import { CHECKPOINT_SECONDS, SCRAPE_SECONDS, type Setup } from "./setup.ts";
 
 /** Usage as it really happened. */
 interface Use {
@@ -138,6 +139,13 @@ export class PodModel implements PodDoor {
 
   crashService(): void {
     if (this.running) this.#processes.crashService();
+  }
+
+  /** Its dimensions are quarantined, or what was not scraped is gone: nothing of it may be billed twice. */
+  dropCounters(): void {
+    if (!this.running) return;
+    this.orphan("fall");
+    this.#processes.dropCounters();
   }
 
   crashSidecar(log: LogFate): void {

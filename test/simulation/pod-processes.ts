@@ -18,6 +18,8 @@ export interface PodProcesses {
   stop(): void;
   /** The service's container ends and starts again on its file. */
   crashService(): void;
+  /** The service shows what it had before its newest count, under the same epoch. */
+  dropCounters(): void;
   crashSidecar(log: LogFate): void;
   /** The node starts again: another boot id, and of the counter file perhaps nothing. */
   reboot(fileLost: boolean): void;

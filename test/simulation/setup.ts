@@ -1,5 +1,6 @@
-import { catalogueSchema, type Catalogue } from "#core/plan.ts";
+import type { Catalogue } from "#core/plan.ts";
 import type { Switches } from "../../services/emulator/switches.ts";
+import { CATALOGUE } from "./catalogues.ts";
 import { createRandom, type Random } from "./random.ts";
 
 export const RESOURCE =
@@ -18,11 +19,15 @@ export type Profile = "Ordinary" | "Foreign" | "Disaster";
 /** All that is fixed for one history. */
 export interface Setup {
   readonly profile: Profile;
+  /** The ledger's birth, from which periods count; never after the start. */
+  readonly anchorMs: number;
   readonly startMs: number;
   readonly catalogue: Catalogue;
   readonly planId: string;
   readonly switches: Partial<Switches>;
   readonly reconcileRequired: boolean;
+  /** One leader that never fails: then even a foreign writer's quantity is credited to the unit. */
+  readonly calm: boolean;
   readonly lateUsage: "Carry" | "Drop";
   /** Two leaders may take turns with old memories; else whoever loses the lease forgets. */
   readonly splitBrain: boolean;
@@ -32,40 +37,18 @@ export interface Setup {
   readonly strict: boolean;
 }
 
-/** Base dimensions that pods use; how many base units a use may bring at most. */
-export const USED = [
-  ["tool_action", 8],
-  ["input_tokens", 4000],
-  ["workflow_completed", 12],
-] as const;
-
-const catalogue = catalogueSchema.parse({
-  dimensions: [
-    { id: "tool_action", from: "tool_action", unit: "action", divisor: "1" },
-    { id: "tokens_1k_in", from: "input_tokens", unit: "1K tokens", divisor: "1000" },
-    { id: "chats", from: "workflow_completed", unit: "conversation", divisor: "1" },
-  ],
-  plans: [
-    {
-      id: "starter",
-      displayName: "Starter",
-      billing: "Custom",
-      dimensions: [
-        { id: "tool_action" },
-        { id: "tokens_1k_in" },
-        { id: "chats", included: { quantity: "10", per: "Month" } },
-      ],
-    },
-    { id: "gratis", displayName: "Gratis", billing: "Free", dimensions: [{ id: "tool_action" }] },
-  ],
-});
-
-/** Starts that lie before an edge: of a month, of a short month, of a leap day, of nothing. */
+/**
+ * When the ledger was born, and when the history begins: hours before an edge of a period, or before one that there is only
+ * by the wrong arithmetic.
+ */
 const STARTS = [
-  Date.UTC(2026, 10, 22, 8, 10),
-  Date.UTC(2026, 10, 22, 23, 58, 57),
-  Date.UTC(2027, 0, 30, 21, 20),
-  Date.UTC(2028, 1, 28, 20, 0, 1),
+  [Date.UTC(2026, 10, 22, 8, 10), Date.UTC(2026, 10, 22, 8, 10)],
+  [Date.UTC(2026, 10, 22, 23, 58, 57), Date.UTC(2026, 10, 22, 23, 58, 57)],
+  [Date.UTC(2027, 0, 31, 10), Date.UTC(2027, 2, 31, 6, 20)],
+  [Date.UTC(2027, 0, 31, 10), Date.UTC(2027, 2, 28, 6, 20)],
+  [Date.UTC(2027, 0, 31, 10), Date.UTC(2027, 1, 28, 6, 20)],
+  [Date.UTC(2028, 1, 29, 12), Date.UTC(2032, 1, 28, 9, 5)],
+  [Date.UTC(2028, 1, 29, 12), Date.UTC(2029, 1, 28, 8, 0, 1)],
 ] as const;
 
 /** The setup of history `index` under `seed`. */
@@ -78,11 +61,19 @@ export function makeSetup(seed: number, index: number, only?: Profile): Setup {
       [1, "Foreign"],
       [3, "Disaster"],
     ] as const);
+  const [anchorMs, startMs] = random.pick(STARTS);
   return {
     profile,
-    startMs: random.pick(STARTS),
-    catalogue,
-    planId: "starter",
+    anchorMs,
+    startMs,
+    catalogue: CATALOGUE,
+    planId: random.weighted([
+      [6, "starter"],
+      [3, "tiers"],
+      [2, "hybrid"],
+      [2, "capped"],
+    ] as const),
+    calm: profile === "Foreign" && random.chance(0.5),
     switches: makeSwitches(random),
     reconcileRequired: true,
     lateUsage: "Carry",

@@ -33,6 +33,8 @@ export class World implements LeaderDoor {
   readonly sent = new Map<string, Set<string>>();
   /** Disasters that a law must know of. */
   readonly happened = new Set<string>();
+  /** When the ledger was first made. */
+  bornMs = Infinity;
   backup: Backup | undefined;
   skewMs = 0;
   #nodeSkewMs = 0;
@@ -79,6 +81,15 @@ export class World implements LeaderDoor {
     return this.pods.find((pod) => pod.uid === uid)?.inApi !== true;
   }
 
+  hasHappened(what: string): boolean {
+    return this.happened.has(what);
+  }
+
+  onBirth(): void {
+    this.bornMs = this.apiNowMs();
+    this.happened.add("Birth");
+  }
+
   onUnexpected(error: unknown): void {
     this.report("Error", error instanceof Error ? (error.stack ?? error.message) : String(error));
   }
@@ -95,6 +106,8 @@ export class World implements LeaderDoor {
     if (quantities.size > 1 && !this.happened.has("Restore"))
       this.report("I3", `slot ${slot} was sent as ${[...quantities].join(" and ")}`);
     const ageMs = this.apiNowMs() - parseHourKey(intent.hour);
+    if (Date.parse(intent.effectiveStartTime) !== parseHourKey(intent.hour) || !intent.effectiveStartTime.endsWith("Z"))
+      this.report("I8", `slot ${slot} was sent with the time ${intent.effectiveStartTime}`);
     if (ageMs < HOUR_MS || ageMs >= DAY_MS)
       this.report("I8", `slot ${slot} was sent ${Math.round(ageMs / 60_000)} min after its start`);
     if (!/^[1-9][0-9]*$/.test(intent.quantity)) this.report("I8", `slot ${slot} was sent as ${intent.quantity}`);
@@ -112,7 +125,10 @@ export class World implements LeaderDoor {
   /** The operator: a PodUsage for a pod that exists and has none. */
   operate(pod: PodModel): void {
     if (!pod.inApi || this.api.podUsages.has(pod.uid)) return;
-    this.api.putPodUsage(bearPodUsage(pod, { nowMs: this.apiNowMs(), version: this.api.nextVersion() }), "Spec");
+    this.api.putPodUsage(
+      bearPodUsage(pod, { nowMs: this.apiNowMs(), version: this.api.nextVersion(), planId: this.setup.planId }),
+      "Spec",
+    );
   }
 
   /** Time passes: sidecars turn where it matters, at most S after usage, K + S until it is published, at edges of hours. */
@@ -162,9 +178,12 @@ export function drain(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
 
-function bearPodUsage(pod: PodModel, at: { readonly nowMs: number; readonly version: string }): PodUsage {
+function bearPodUsage(
+  pod: PodModel,
+  at: { readonly nowMs: number; readonly version: string; readonly planId: string },
+): PodUsage {
   const [namespace, agentDeployment = ""] = pod.agent.split("/");
-  const entitlement = { state: "Active" as const, planId: "starter", validUntil: toIso(at.nowMs + DAY_MS) };
+  const entitlement = { state: "Active" as const, planId: at.planId, validUntil: toIso(at.nowMs + DAY_MS) };
   return {
     apiVersion: "supercargo.dev/v1alpha1",
     kind: "PodUsage",

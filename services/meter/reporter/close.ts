@@ -1,7 +1,7 @@
 import { setImmediate as yieldLoop } from "node:timers/promises";
 import type { PodUsage } from "#core/api/pod-usage.ts";
 import type { Ledger } from "#core/api/usage-ledger.ts";
-import { awaitedPods, canClose, closeHour } from "#core/close-hour.ts";
+import { awaitedPods, canClose, closeHour, slotKey } from "#core/close-hour.ts";
 import { checkpointSecondsOf, livePods, type PodView, toPodView } from "#core/counted.ts";
 import { openSlots } from "#core/ledger.ts";
 import { createPodMerger } from "#core/merge-pods.ts";
@@ -71,6 +71,8 @@ async function closeNext(
   });
   const written = await swapLedger(desk, { value: next, version: ledger.version });
   const reserved = openSlots(next).filter((slot) => slot.hour === hour);
+  // A memory from before a restore may hold a statement that went with it: the shares of this one must stay until it is stored.
+  for (const slot of reserved) desk.memory.stored.delete(slotKey(slot));
   desk.log.info({ hour, reserved: reserved.length, without: awaitedPods(ledger.value, views, hour) }, "Closed hour");
   return written;
 }
