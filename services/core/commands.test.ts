@@ -37,7 +37,7 @@ function booked() {
 }
 
 describe("settleByCommand()", () => {
-  const deadMs = parseHourKey(HOUR) + 25 * HOUR_MS + 1;
+  const deadMs = parseHourKey(HOUR) + 26 * HOUR_MS + 1;
   const person = { by: "ada", reason: "ticket 7", nowMs: deadMs };
 
   it("writes name and reason into the outcome, which adds up with the shares", () => {
@@ -69,7 +69,7 @@ describe("settleByCommand()", () => {
     const command = { ...person, as: "NotBilled" as const, nowMs: deadMs - 2 };
     expect(settleByCommand(ledger, statement, command)).toMatchObject({
       ok: false,
-      problem: expect.stringMatching(/older than 25 h/),
+      problem: expect.stringMatching(/older than 26 h/),
     });
     expect(settleByCommand(ledger, statement, { ...command, insist: true })).toMatchObject({ ok: true });
   });

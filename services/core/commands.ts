@@ -31,7 +31,7 @@ export function settleByCommand(ledger: Ledger, statement: Statement, command: S
   if (!openSlots(ledger).some((open) => open.hour === intent.hour && open.dimension === intent.dimension))
     return refuse(`Cannot settle ${slot} as the ledger must hold it open: it does not`);
   if (command.as === "NotBilled" && !command.insist && !isDead(intent.hour, command.nowMs))
-    return refuse(`Cannot settle ${slot} as not billed as it must be older than 25 h, for a request may still land`);
+    return refuse(`Cannot settle ${slot} as not billed as it must be older than 26 h, for a request may still land`);
   const ending = {
     state: "Settled" as const,
     acceptedBaseUnits: command.as === "Billed" ? BigInt(intent.baseUnits) : 0n,

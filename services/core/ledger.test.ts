@@ -242,8 +242,8 @@ describe("slots", () => {
     { now: "2026-11-22T09:00:00Z", sendable: true, dead: false },
     { now: "2026-11-23T07:49:59Z", sendable: true, dead: false },
     { now: "2026-11-23T07:50:00Z", sendable: false, dead: false },
-    { now: "2026-11-23T09:00:00Z", sendable: false, dead: false },
-    { now: "2026-11-23T09:00:01Z", sendable: false, dead: true },
+    { now: "2026-11-23T10:00:00Z", sendable: false, dead: false },
+    { now: "2026-11-23T10:00:01Z", sendable: false, dead: true },
   ])("2026112208 at $now: sendable $sendable, dead $dead", ({ now, sendable, dead }) => {
     const nowMs = Date.parse(now);
     expect([isSendable("2026112208", nowMs), isDead("2026112208", nowMs)]).toEqual([sendable, dead]);

@@ -13,8 +13,11 @@ export const COUNT_MAX = 999_999_999_999_999_999n;
 const TOMBSTONE_LIFE_MS = 48 * HOUR_MS;
 /** Accepted usage is kept by UTC day for this many days, so that a day can be compared with Azure's list. */
 const DAYS_KEPT = 4;
-/** A request of ours can land until 24 h after the slot's start; one hour of margin on top (metering.md). */
-const SLOT_DEAD_MS = 25 * HOUR_MS;
+/**
+ * A request of ours can land until 24 h after the slot's start, or 25 h where Azure counts from the end of the hour; Azure's
+ * list may show it up to an hour later. Both are unconfirmed, so a slot is dead when neither can be.
+ */
+const SLOT_DEAD_MS = 26 * HOUR_MS;
 /** No request is sent later than this after the slot's start: it would be refused, or worse, land after we gave up. */
 const SLOT_SENDABLE_MS = 24 * HOUR_MS - 10 * 60_000;
 

@@ -4,7 +4,7 @@ import type { Leader } from "./leader.ts";
 import type { World } from "./world.ts";
 
 /** Hours after which a slot without an answer is dead, its day compared, its quantity carried on and accepted. */
-const HOURS_MAX = 75;
+const HOURS_MAX = 110;
 
 /**
  * All is well again: whoever stood still goes on, late requests land, pods publish, one leader works until nothing is
@@ -51,6 +51,8 @@ function mend(world: World): void {
 function isDone(world: World, leader: Leader): boolean {
   const ledger = world.api.ledger?.value;
   if (!ledger || leader.memory?.reconciled !== true || ledger.oldestOpenHour !== undefined) return false;
+  // What is late is spread over later hours (R10).
+  if (ledger.accounts.some((account) => BigInt(account.backlog) >= BigInt(account.divisor))) return false;
   const closed = ledger.lastClosedHour >= hourKey(world.apiNowMs() - HOUR_MS);
   return closed && world.pods.every((pod) => pod.running || !world.api.podUsages.has(pod.uid));
 }

@@ -1,7 +1,10 @@
 import type { Intent } from "#core/api/usage-statement.ts";
 import type { Ledger } from "#core/api/usage-ledger.ts";
-import { openAccounts } from "#core/close-hour.ts";
+import { openAccounts } from "#core/accounts.ts";
+import type { PodUsage } from "#core/api/pod-usage.ts";
+import { openPeriod, periodOf } from "#core/overage.ts";
 import { findPlan } from "#core/plan.ts";
+import { type RingWanted, thinRing } from "#core/ring.ts";
 import { hourStart, shiftHour, toIso } from "#core/time.ts";
 import { runCycle } from "../../services/meter/reporter/cycle.ts";
 import {
@@ -133,7 +136,7 @@ export class Leader {
       writeStatement: (statement) => gate.pass(() => api.writeStatement(statement)),
       deleteStatement: (statement) => gate.pass(() => api.deleteStatement(statement)),
       listStatements: () => gate.pass(() => [...api.statements.values()].map(({ value }) => value)),
-      listPodUsages: () => gate.pass(() => [...api.podUsages.values()]),
+      listPodUsages: (wanted) => gate.pass(() => [...api.podUsages.values()].map((pod) => thin(pod, wanted))),
       isPodGone: (object) => gate.pass(() => this.#door.isPodGone(object.metadata.name)),
       deletePodUsage: (object) => gate.pass(() => api.deletePodUsage(object)),
       applyGrants: (object, grants) => gate.pass(() => api.applyGrants(object, grants)),
@@ -165,14 +168,26 @@ export class Leader {
     if (api.ledger || this.#door.hasHappened("Birth")) return api.createLedger(ledger);
     this.#door.onBirth();
     const aged = { ...ledger, anchor: toIso(hourStart(anchorMs)), accounts: [] };
-    const at = { hour: shiftHour(ledger.lastClosedHour, 1), catalogue, plan: this.#terms.plan };
-    return api.createLedger(openAccounts(aged, at));
+    const { plan } = this.#terms;
+    const at = { hour: shiftHour(ledger.lastClosedHour, 1), anchorMs: Date.parse(aged.anchor) };
+    const accounts = openAccounts(aged, { catalogue, plan }).accounts.map((account) => {
+      const period = periodOf(plan, { dimension: account.dimension, divisor: BigInt(account.divisor) }, at);
+      const blank = { ...account, periods: [], segments: [] };
+      return openPeriod(blank, period, { edge: ledger.lastClosedHour, opening: 0n });
+    });
+    return api.createLedger({ ...aged, accounts });
   }
 
   #note<T extends { readonly value: Ledger } | undefined>(found: T): T {
     this.#seen = found?.value;
     return found;
   }
+}
+
+/** Of the ring what the reporter asks for, as its adapter keeps no more. */
+function thin(pod: PodUsage, wanted: RingWanted | undefined): PodUsage {
+  if (!wanted || !pod.status?.boundaries) return pod;
+  return { ...pod, status: { ...pod.status, boundaries: thinRing(pod.status.boundaries, wanted) } };
 }
 
 /** The Marketplace's adapter never throws for a failed call; the end of the process goes through. */

@@ -147,7 +147,7 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: `${CORE}/ledger.ts`,
-        find: "const SLOT_DEAD_MS = 25 * HOUR_MS;",
+        find: "const SLOT_DEAD_MS = 26 * HOUR_MS;",
         replace: "const SLOT_DEAD_MS = 22 * HOUR_MS;",
       },
     ],

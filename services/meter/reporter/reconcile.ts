@@ -35,6 +35,8 @@ export async function reconcileLedger(desk: Desk, ledger: Versioned<Ledger>): Pr
   if (desk.memory.reconciled && dead.length === 0) return;
   const statements = await desk.books.listStatements();
   const days = daysInQuestion(ledger.value, { nowMs: desk.now(), ...(await sinceOf(desk, statements)) });
+  // The list speaks of this moment. A process that stands still behind it must not take a slot for dead that was not yet.
+  const askedMs = desk.now();
   const listed = await desk.marketplace.list(days[0] ?? "");
   if (!listed.ok) return takeSilence(desk, ledger, { listed, dead, statements });
   const rows = ownRows(ledger.value, listed.rows, { isRecreated: isRecreated(statements) });
@@ -46,7 +48,7 @@ export async function reconcileLedger(desk: Desk, ledger: Versioned<Ledger>): Pr
     desk.log.error({ rows: listed.rows.length }, "Cannot tell which usage resource is ours");
     return;
   }
-  await compare(desk, ledger, { rows, days, statements });
+  await compare(desk, ledger, { rows, days, statements, askedMs });
 }
 
 /** Whether an hour that is still to be closed may bring an intent; the hours before a plan change belong to the old plan. */
@@ -57,14 +59,14 @@ function mayPost(desk: Desk, ledger: Ledger): boolean {
 async function compare(
   desk: Desk,
   ledger: Versioned<Ledger>,
-  input: { rows: readonly UsageRow[]; days: readonly string[]; statements: readonly Statement[] },
+  input: { rows: readonly UsageRow[]; days: readonly string[]; statements: readonly Statement[]; askedMs: number },
 ): Promise<void> {
   const { memory } = desk;
   const adopted = memory.reconciled ? ledger.value : adoptStatements(ledger.value, input.statements);
   const result = reconcileDays(adopted, {
     azure: toAzureDays(adopted, input.rows),
     days: input.days,
-    nowMs: desk.now(),
+    nowMs: input.askedMs,
     lateUsage: desk.terms.lateUsage,
     sharesOf: sharesIn(input.statements),
   });
@@ -74,7 +76,7 @@ async function compare(
   await writeIfChanged(desk, ledger, next);
   memory.born = false;
   reportSurplus(desk, result);
-  memory.reconciled = result.complete && isConfirmed(desk, rolledBack, fingerprintOf(input.rows));
+  memory.reconciled = result.complete && isConfirmed(desk, { ...input, rolledBack });
   memory.listProblem = memory.reconciled
     ? undefined
     : { reason: "AwaitingConfirmation", message: "Waiting for Azure's list to confirm what was accepted" };
@@ -86,14 +88,19 @@ function fingerprintOf(rows: readonly UsageRow[]): string {
 }
 
 /** Whether a rollback, if there was one, is over: the same list twice, an hour apart. */
-function isConfirmed(desk: Desk, rolledBack: boolean, fingerprint: string): boolean {
+function isConfirmed(
+  desk: Desk,
+  found: { readonly rows: readonly UsageRow[]; readonly askedMs: number; readonly rolledBack: boolean },
+): boolean {
   const { memory } = desk;
+  const { askedMs, rolledBack } = found;
+  const fingerprint = fingerprintOf(found.rows);
   if (rolledBack || (memory.rollback && memory.rollback.fingerprint !== fingerprint)) {
     if (rolledBack) desk.log.error({}, "Found a rolled back UsageLedger");
-    memory.rollback = { atMs: desk.now(), fingerprint };
+    memory.rollback = { atMs: askedMs, fingerprint };
     return false;
   }
-  if (memory.rollback && desk.now() - memory.rollback.atMs < CONFIRMATION_MS) return false;
+  if (memory.rollback && askedMs - memory.rollback.atMs < CONFIRMATION_MS) return false;
   memory.rollback = undefined;
   return true;
 }

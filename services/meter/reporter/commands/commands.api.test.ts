@@ -263,7 +263,7 @@ describe("reporter.js settle", () => {
     const young = await home.command(...slot("tool_action"), "--as", "not-billed", ...BY);
     expect([young.code, young.stderr]).toEqual([
       1,
-      `Cannot settle slot ${hour} tool_action as not billed as it must be older than 25 h, for a request may still land\n`,
+      `Cannot settle slot ${hour} tool_action as not billed as it must be older than 26 h, for a request may still land\n`,
     ]);
     const none = await home.command(...slot("tokens_1k_in"), "--as", "billed", ...BY);
     expect([none.code, none.stderr]).toEqual([
