@@ -14,25 +14,31 @@ export function dueByOracle(world: World, id: string): bigint {
   const sold = plan?.dimensions.find((entry) => entry.id === id);
   if (!dimension || !sold) return 0n;
   const divisor = BigInt(dimension.divisor);
-  if (sold.fee) {
-    // The period in which the ledger was found, and each that began since, up to the last hour that is over.
-    const lastMs = Math.floor(world.nowMs() / HOUR_MS) * HOUR_MS - 1;
-    const begun = edgesOf(setup, sold.fee.per).filter((edge) => edge > world.bornMs && edge <= lastMs).length + 1;
-    return BigInt(begun) * BigInt(sold.fee.quantity) * divisor;
-  }
+  if (sold.fee) return feesDue(world, sold.fee) * divisor;
   const included = BigInt(sold.included?.quantity ?? "0") * divisor;
   const most = sold.upTo === undefined ? undefined : BigInt(sold.upTo) * divisor;
+  const edges = sold.included ? edgesOf(setup, sold.included.per).filter((edge) => edge > world.bornMs) : [];
   let due = 0n;
   let before = 0n;
-  const edges = sold.included ? edgesOf(setup, sold.included.per).filter((edge) => edge > world.bornMs) : [];
   for (const edge of [...edges, Infinity]) {
     const until = countedAt(world, dimension.from, edge);
-    const used = until - before;
-    const sells = most !== undefined && used > most ? most : used;
-    if (sells > included) due += sells - included;
+    due += between(until - before, included, most);
     before = until;
   }
   return due;
+}
+
+/** The part of what was used that lies above what is included and below the next tier. */
+function between(used: bigint, included: bigint, most: bigint | undefined): bigint {
+  const sells = most !== undefined && used > most ? most : used;
+  return sells > included ? sells - included : 0n;
+}
+
+/** Units of the period in which the ledger was made, and of each that began since, up to the last hour that is over. */
+function feesDue(world: World, fee: { readonly quantity: string; readonly per: "Day" | "Month" | "Year" }): bigint {
+  const lastMs = Math.floor(world.nowMs() / HOUR_MS) * HOUR_MS - 1;
+  const begun = edgesOf(world.setup, fee.per).filter((edge) => edge > world.bornMs && edge <= lastMs);
+  return BigInt(begun.length + 1) * BigInt(fee.quantity);
 }
 
 /** Starts of periods, by the anchor's own day of the month or the last one of a shorter month. */

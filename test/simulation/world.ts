@@ -105,14 +105,18 @@ export class World implements LeaderDoor {
     this.sent.set(slot, quantities);
     if (quantities.size > 1 && !this.happened.has("Restore"))
       this.report("I3", `slot ${slot} was sent as ${[...quantities].join(" and ")}`);
+    this.#checkTime(intent, slot);
+    if (!/^[1-9][0-9]*$/.test(intent.quantity)) this.report("I8", `slot ${slot} was sent as ${intent.quantity}`);
+    if (ledger?.accounts.find(({ dimension }) => dimension === intent.dimension)?.parked)
+      this.report("I8", `slot ${slot} was sent though its dimension is parked`);
+  }
+
+  #checkTime(intent: Intent, slot: string): void {
     const ageMs = this.apiNowMs() - parseHourKey(intent.hour);
     if (Date.parse(intent.effectiveStartTime) !== parseHourKey(intent.hour) || !intent.effectiveStartTime.endsWith("Z"))
       this.report("I8", `slot ${slot} was sent with the time ${intent.effectiveStartTime}`);
     if (ageMs < HOUR_MS || ageMs >= DAY_MS)
       this.report("I8", `slot ${slot} was sent ${Math.round(ageMs / 60_000)} min after its start`);
-    if (!/^[1-9][0-9]*$/.test(intent.quantity)) this.report("I8", `slot ${slot} was sent as ${intent.quantity}`);
-    if (ledger?.accounts.find(({ dimension }) => dimension === intent.dimension)?.parked)
-      this.report("I8", `slot ${slot} was sent though its dimension is parked`);
   }
 
   addPod(agent: number): void {
