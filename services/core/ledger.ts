@@ -13,11 +13,13 @@ export const COUNT_MAX = 999_999_999_999_999_999n;
 const TOMBSTONE_LIFE_MS = 48 * HOUR_MS;
 /** Accepted usage is kept by UTC day for this many days, so that a day can be compared with Azure's list. */
 const DAYS_KEPT = 4;
+/** An event is in Azure's list this long after it was booked; how soon is unconfirmed (metering.md). */
+export const LIST_LAG_MS = HOUR_MS;
 /**
  * A request of ours can land until 24 h after the slot's start, or 25 h where Azure counts from the end of the hour; Azure's
- * list may show it up to an hour later. Both are unconfirmed, so a slot is dead when neither can be.
+ * list may show it later. Both are unconfirmed, so a slot is dead when neither can be.
  */
-const SLOT_DEAD_MS = 26 * HOUR_MS;
+const SLOT_DEAD_MS = 25 * HOUR_MS + LIST_LAG_MS;
 /** No request is sent later than this after the slot's start: it would be refused, or worse, land after we gave up. */
 const SLOT_SENDABLE_MS = 24 * HOUR_MS - 10 * 60_000;
 
@@ -35,6 +37,8 @@ export interface Credit extends Slot {
   /** What was not accepted is written off, not carried (R10). */
   readonly isDropped?: boolean;
   readonly usageResourceId?: string | undefined;
+  /** When Azure answered; nothing where its list told. */
+  readonly answeredAt?: string | undefined;
 }
 
 /** What became of a dead slot that nobody answered for. */
@@ -168,7 +172,7 @@ function bookSlot(ledger: Ledger, found: Found, credit: Credit): Ledger {
   const accepted = credit.acceptedBaseUnits;
   const rest = baseUnitsOf(found.reservation) - accepted;
   const isDropped = credit.isDropped === true;
-  const account = addAccepted(found.account, dayOf(credit.hour), accepted);
+  const account = addAccepted(found.account, dayOf(credit.hour), { ...credit, baseUnits: accepted });
   const attributions = correctParts(ledger.attributions, credit.dimension, {
     difference: -rest,
     shares: credit.shares,
@@ -209,7 +213,10 @@ function addMissing(
   if (missing <= 0n) return ledger;
   return {
     ...ledger,
-    accounts: replaceAccount(ledger.accounts, addAccepted(account, dayOf(late.credit.hour), missing)),
+    accounts: replaceAccount(
+      ledger.accounts,
+      addAccepted(account, dayOf(late.credit.hour), { ...late.credit, baseUnits: missing }),
+    ),
   };
 }
 
@@ -223,12 +230,19 @@ function replaceReservation(ledger: Ledger, slot: Slot, by: Reservation | undefi
   return { ...ledger, accounts: replaceAccount(ledger.accounts, { ...account, reservations }) };
 }
 
-/** Adds accepted base units to a UTC day. */
-export function addAccepted(account: Account, day: string, baseUnits: bigint): Account {
-  const days = new Map(account.acceptedDays.map((entry) => [entry.day, BigInt(entry.baseUnits)]));
-  days.set(day, (days.get(day) ?? 0n) + baseUnits);
-  const sorted = [...days].filter(([, amount]) => amount > 0n).sort(([a], [b]) => (a < b ? -1 : 1));
-  return { ...account, acceptedDays: sorted.map(([key, amount]) => ({ day: key, baseUnits: amount.toString() })) };
+/** Adds accepted base units to a UTC day, and notes when Azure answered for it last. */
+export function addAccepted(
+  account: Account,
+  day: string,
+  accepted: { readonly baseUnits: bigint; readonly answeredAt?: string | undefined },
+): Account {
+  const known = account.acceptedDays.find((entry) => entry.day === day);
+  const total = BigInt(known?.baseUnits ?? "0") + accepted.baseUnits;
+  if (total === 0n) return account;
+  const answered = later("answeredAt", known?.answeredAt, accepted.answeredAt);
+  const others = account.acceptedDays.filter((entry) => entry !== known);
+  const days = [...others, { day, baseUnits: total.toString(), ...answered }];
+  return { ...account, acceptedDays: days.sort((a, b) => (a.day < b.day ? -1 : 1)) };
 }
 
 /** The oldest UTC day that a ledger keeps apart; it moves with the last closed hour, so that no day is added twice. */

@@ -9,6 +9,7 @@ import {
   creditSlots,
   foldOldDays,
   isDead,
+  LIST_LAG_MS,
   newLedger,
   type LedgerBirth,
   oldestDayKept,
@@ -47,7 +48,9 @@ export interface ReconcileInput {
 
 /**
  * R6: for each day without an open live slot, accepted = max(ledger, Azure), and that day's dead reservations are given up
- * in the same write: what Azure does not hold of them is carried, or written off (R10). A day with an open live slot is left alone; it is in doubt only if Azure holds more than the ledger.
+ * in the same write: what Azure does not hold of them is carried, or written off (R10). A day with an open live slot, or
+ * with dead ones while the list may still lack what was booked last, is left alone; it is in doubt only if Azure holds
+ * more than the ledger.
  */
 export function reconcileDays(ledger: Ledger, input: ReconcileInput): Reconciliation {
   const start: Reconciliation = { ledger, resolved: [], surplus: [], complete: true };
@@ -71,7 +74,7 @@ function reconcileDay(
   if (!account) return state;
   const open = account.reservations.filter((entry) => dayOf(entry.hour) === pair.day && !entry.resolved);
   const surplus = (input.azure.get(pair.day)?.get(pair.dimension) ?? 0n) - acceptedOn(account, pair.day);
-  if (open.some((entry) => !isDead(entry.hour, input.nowMs)))
+  if (open.some((entry) => !isDead(entry.hour, input.nowMs)) || (open.length > 0 && isFresh(account, pair.day, input)))
     return { ...state, complete: state.complete && surplus <= 0n };
   let left = maxOf(0n, surplus);
   const resolved = open
@@ -205,6 +208,12 @@ function toParts(shares: readonly Share[]): Map<string, bigint> {
   return new Map(shares.map((share) => [share.agent, BigInt(share.baseUnits)]));
 }
 
+/** Whether a slot of the day was answered so lately that the list may lack it: the day's total would be short by it. */
+function isFresh(account: Account, day: string, at: Pick<ReconcileInput, "nowMs">): boolean {
+  const answeredAt = account.acceptedDays.find((entry) => entry.day === day)?.answeredAt;
+  return answeredAt !== undefined && at.nowMs - Date.parse(answeredAt) < LIST_LAG_MS;
+}
+
 function acceptedOn(account: Account, day: string): bigint {
   return BigInt(account.acceptedDays.find((entry) => entry.day === day)?.baseUnits ?? "0");
 }
@@ -216,5 +225,5 @@ function raiseAccepted(
 ): Ledger {
   const account = ledger.accounts.find((entry) => entry.dimension === pair.dimension);
   if (!account) return ledger;
-  return { ...ledger, accounts: replaceAccount(ledger.accounts, addAccepted(account, pair.day, baseUnits)) };
+  return { ...ledger, accounts: replaceAccount(ledger.accounts, addAccepted(account, pair.day, { baseUnits })) };
 }

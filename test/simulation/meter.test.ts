@@ -129,7 +129,7 @@ describe("faults of the Marketplace", () => {
     expect(other?.value.outcome).toMatchObject({ acceptedQuantity: "0.5", acceptedBaseUnits: "1" });
     expectLaws(world);
     const account = world.ledger?.value.accounts.find(({ dimension }) => dimension === other?.value.intent.dimension);
-    expect(account?.acceptedDays).toEqual([{ day: "20261122", baseUnits: "1" }]);
+    expect(account?.acceptedDays).toMatchObject([{ day: "20261122", baseUnits: "1" }]);
   });
 
   it("holds an intent of an outage over 24 h until it is dead, compares the day, and carries the quantity", async () => {

@@ -125,7 +125,13 @@ const accountSchema = z.object({
     .describe("Stretches of hours under one period, in order; each ends where the next opens."),
   acceptedBefore: countSchema.describe("Base units accepted before the days listed."),
   acceptedDays: z
-    .array(z.object({ day: z.string().regex(/^[0-9]{8}$/), baseUnits: countSchema }))
+    .array(
+      z.object({
+        day: z.string().regex(/^[0-9]{8}$/),
+        baseUnits: countSchema,
+        answeredAt: timeSchema.optional().describe("When Azure last answered for a slot of this day."),
+      }),
+    )
     .max(8)
     .meta(mapList("day")),
   reservations: z.array(reservationSchema).max(LEDGER_BOUNDS.reservations).meta(mapList("hour")),

@@ -172,6 +172,7 @@ function toCredit(sheet: Sheet): Credit[] {
       shares: sharesOfIntent(intent),
       isDropped: outcome.state === "Dropped",
       usageResourceId: outcome.usageResourceId,
+      ...(outcome.resolvedBy === "Answer" ? { answeredAt: outcome.at } : {}),
     },
   ];
 }

@@ -1,6 +1,6 @@
 import type { Ledger } from "#core/api/usage-ledger.ts";
 import type { Statement } from "#core/api/usage-statement.ts";
-import { isDead, type OpenSlot, openSlots, type Slot } from "#core/ledger.ts";
+import { isDead, LIST_LAG_MS, type OpenSlot, openSlots, type Slot } from "#core/ledger.ts";
 import { NO_RING } from "#core/ring.ts";
 import { toBaseUnits } from "#core/outcome.ts";
 import type { Finding } from "#core/problems.ts";
@@ -14,12 +14,11 @@ import {
   reconcileDays,
   sharesOfIntent,
 } from "#core/reconcile.ts";
-import { HOUR_MS } from "#core/time.ts";
 import { isRecreated, ownUsageResources } from "#core/usage-resource.ts";
 import { type Desk, type ListAnswer, swapLedger, type UsageRow, type Versioned } from "./desk.ts";
 
 /** After a rollback Azure's list is believed when two answers this far apart are equal. */
-const CONFIRMATION_MS = HOUR_MS;
+const CONFIRMATION_MS = LIST_LAG_MS;
 
 /**
  * R6: compares the ledger with Azure's list when this leader has not yet done so, or when a slot died without an answer.
