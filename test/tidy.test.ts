@@ -15,6 +15,8 @@ const ARROWS: Readonly<Record<string, readonly string[]>> = {
   "services/meter/reporter": ["services/core", "services/runtime"],
   "services/emulator": ["services/runtime"],
   operator: ["services/core", "services/runtime"],
+  // Benches measure the product from inside.
+  "scripts/bench": ["services", "operator", "test"],
   scripts: ["services/core", "services/runtime", "services/emulator", "test/cluster"],
   "docs/sample": [],
   test: ["services", "operator", "scripts", "docs/sample", "test"],

@@ -27,8 +27,8 @@ const FIELD_MANAGER = "supercargo-reporter";
 const NO_MANAGED_FIELDS = [{}];
 /** Names the offer resource of an object. */
 export const OFFER_LABEL = "supercargo.dev/offer";
-/** A PodUsage with ten dimensions and a full ring has 16 kB: a page of 500 would block for a tenth of a second. */
-const POD_USAGES_PER_PAGE = 100;
+/** A PodUsage with ten dimensions and a full ring has 16 kB: a page of 500 would block the loop for longer than probes like. */
+const POD_USAGES_PER_PAGE = 50;
 
 /** The money objects in the API server. */
 export function createKubeBooks(options: KubeBooksOptions): Books {

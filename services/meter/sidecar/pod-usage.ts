@@ -210,7 +210,9 @@ function take(follower: Follower, object: KubeObject): void {
     follower.options.log.warn({ err: parsed.error.issues[0]?.message }, "Failed to understand PodUsage");
     return;
   }
-  follower.object = object;
+  // The API server's list of who wrote which field would come back with every write, for nothing.
+  const { managedFields: _, ...metadata } = object.metadata;
+  follower.object = { ...object, metadata };
   follower.parsed = parsed.data;
   follower.phase = "Present";
   follower.options.onChange();
