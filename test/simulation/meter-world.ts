@@ -46,6 +46,12 @@ export const CATALOGUE: Catalogue = catalogueSchema.parse({
         { id: "chats", included: { quantity: "10", per: "Month" } },
       ],
     },
+    {
+      id: "business",
+      displayName: "Business",
+      billing: "Custom",
+      dimensions: [{ id: "tool_action" }, { id: "chats" }],
+    },
     { id: "gratis", displayName: "Gratis", billing: "Free", dimensions: [{ id: "tool_action" }] },
   ],
 });
@@ -87,6 +93,7 @@ export class MeterWorld {
   /** Runs before each port call; throws Crash to end the process there. */
   onCall: (call: string, count: number) => void | Promise<void> = () => undefined;
   planId = "starter";
+  lateUsage: "Carry" | "Drop" = "Carry";
   reconcileRequired = true;
   #version = 0;
   #ids = 0;
@@ -99,7 +106,10 @@ export class MeterWorld {
       ownerClientId: "us",
       offerId: "offer",
       state: "Active",
-      plans: [{ planId: "starter", dimensions: ["tool_action", "tokens_1k_in", "chats"] }],
+      plans: [
+        { planId: "starter", dimensions: ["tool_action", "tokens_1k_in", "chats"] },
+        { planId: "business", dimensions: ["tool_action", "chats"] },
+      ],
     });
   }
 
@@ -203,7 +213,7 @@ export class MeterWorld {
       books: this.#books(),
       marketplace: this.#marketplace(),
       terms: {
-        mode: this.planId === "starter" ? "Marketplace" : "Silent",
+        mode: findPlan(CATALOGUE, this.planId)?.billing === "Custom" ? "Marketplace" : "Silent",
         offerResourceId: RESOURCE,
         planId: this.planId,
         plan: findPlan(CATALOGUE, this.planId),
@@ -212,7 +222,7 @@ export class MeterWorld {
         checkpointSeconds: 60,
         grantLifeSeconds: 86_400,
         reconcileRequired: this.reconcileRequired,
-        lateUsage: "Carry",
+        lateUsage: this.lateUsage,
         retention: { days: 45, needsExport: true },
       },
       memory: createMemory(),
