@@ -74,8 +74,9 @@ function reconcileDay(
   if (!account) return state;
   const open = account.reservations.filter((entry) => dayOf(entry.hour) === pair.day && !entry.resolved);
   const surplus = (input.azure.get(pair.day)?.get(pair.dimension) ?? 0n) - acceptedOn(account, pair.day);
-  if (open.some((entry) => !isDead(entry.hour, input.nowMs)) || (open.length > 0 && isFresh(account, pair.day, input)))
-    return { ...state, complete: state.complete && surplus <= 0n };
+  const isLive = open.some((entry) => !isDead(entry.hour, input.nowMs));
+  const mayLack = open.length > 0 && isFresh(account, pair.day, input);
+  if (isLive || mayLack) return { ...state, complete: state.complete && surplus <= 0n };
   let left = maxOf(0n, surplus);
   const resolved = open
     .toSorted((a, b) => (a.hour < b.hour ? -1 : 1))

@@ -170,8 +170,8 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: `${CORE}/reconcile.ts`,
-        find: "  if (open.some((entry) => !isDead(entry.hour, input.nowMs)))\n",
-        replace: "  if (open.length > 99)\n",
+        find: "  const isLive = open.some((entry) => !isDead(entry.hour, input.nowMs));\n",
+        replace: "  const isLive = false;\n",
       },
     ],
   },
