@@ -120,7 +120,7 @@ export async function healBooks(world: FaultWorld): Promise<void> {
   throw new Error(`Cannot go on as Azure's list was not confirmed within ${HEALING_HOURS_MAX} hours`);
 }
 
-const HEALING_HOURS_MAX = 6;
+const HEALING_HOURS_MAX = 12;
 
 /** Gives the leader some cycles to find out. */
 function isHealed(world: FaultWorld): Promise<boolean> {
@@ -128,7 +128,7 @@ function isHealed(world: FaultWorld): Promise<boolean> {
     const books = await readFaultBooks(world);
     return books.ledgers.length > 0 && !problemsOf(books).includes("AwaitingConfirmation") ? true : undefined;
   };
-  return waitFor(healed, { what: "the list to be confirmed", timeoutSeconds: 12 }).catch(() => false);
+  return waitFor(healed, { what: "the list to be confirmed", timeoutSeconds: 5 }).catch(() => false);
 }
 
 /** Everything used so far stands in PodUsage. */
@@ -136,7 +136,8 @@ export function waitForCounted(world: FaultWorld): Promise<FaultBooks> {
   return waitFor(
     async () => {
       const books = await readFaultBooks(world);
-      return books.rows.every((row) => row.counted === row.used) ? books : undefined;
+      const { lost } = world.off;
+      return books.rows.every((row) => row.counted === row.used - (lost[row.from] ?? 0n)) ? books : undefined;
     },
     { what: "all usage in PodUsage", timeoutSeconds: 60, everyMs: 300 },
   );

@@ -8,7 +8,7 @@ import { FOLDERS } from "../local/layout.ts";
 import { runningProcess } from "../local/processes.ts";
 import { restoreEtcd, saveEtcd } from "../local/single-node.ts";
 import { endHours, expectExact, type FaultBooks, healBooks, readFaultBooks, waitForCounted } from "./books.ts";
-import { CHECKPOINT_SECONDS, type FaultWorld } from "./fault-world.ts";
+import { CHECKPOINT_SECONDS, type FaultWorld, freeLease } from "./fault-world.ts";
 
 const SCRAPE_SECONDS = 5;
 
@@ -27,6 +27,7 @@ export function clusterFaults(world: () => FaultWorld): void {
     const restored = await waitFor(() => readFaultBooks(world()), { what: "the API server", timeoutSeconds: 60 });
     expect(restored.statements.length).toBeLessThan(posted.statements.length);
     forgetReceipts(world(), { posted, restored });
+    await freeLease(world().kubectl);
     await healBooks(world());
     await expectExact(world());
   });
