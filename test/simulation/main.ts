@@ -49,20 +49,22 @@ else await playHistories();
 async function playHistories(): Promise<void> {
   const startedMs = Date.now();
   say(`Seed ${seed}, ${base.to - base.from} histories`);
-  let said = startedMs;
+  const said = { atMs: startedMs, failures: 0 };
   const report = await playOnThreads({
     ...base,
     mutant: values.mutant,
     failuresMax: values.mutant === undefined ? toCount("failures", values.failures) : 1,
     onProgress: (current) => {
-      if (Date.now() - said < 10_000) return;
-      said = Date.now();
+      for (const failure of current.failures.slice(said.failures)) say(tell(failure));
+      said.failures = current.failures.length;
+      if (Date.now() - said.atMs < 10_000) return;
+      said.atMs = Date.now();
       say(`  ${current.histories} histories, ${current.failures.length} failures`);
     },
   });
   const seconds = (Date.now() - startedMs) / 1000;
-  if (values.json) console.log(JSON.stringify(toJson(report, seconds), undefined, 2));
-  else console.log(toText(report, seconds));
+  const { failures, ...figures } = toJson(report, seconds);
+  console.log(JSON.stringify(values.json ? { ...figures, failures } : figures, undefined, 2));
   const failed = report.failures.length > 0;
   process.exitCode = failed === (values.mutant !== undefined) ? 0 : 1;
 }
@@ -102,16 +104,12 @@ function toJson(report: BatchReport, seconds: number): Record<string, unknown> {
   };
 }
 
-function toText(report: BatchReport, seconds: number): string {
-  const { failures, ...figures } = toJson(report, seconds);
-  const lines = report.failures.map((failure) =>
-    [
-      `${failure.law} broken in history ${failure.history} (${failure.profile}): ${failure.problem}`,
-      `  ${replayOf(failure)}`,
-      ...(failure.events ?? []).map((event) => `  ${JSON.stringify(event)}`),
-    ].join("\n"),
-  );
-  return [...lines, JSON.stringify(figures, undefined, 2)].join("\n");
+function tell(failure: Failure): string {
+  return [
+    `${failure.law} broken in history ${failure.history} (${failure.profile}): ${failure.problem}`,
+    `  ${replayOf(failure)}`,
+    ...(failure.events ?? []).map((event) => `  ${JSON.stringify(event)}`),
+  ].join("\n");
 }
 
 function replayOf(failure: Failure): string {

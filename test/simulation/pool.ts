@@ -35,7 +35,8 @@ async function work(options: PoolOptions, pool: { next: number; report: BatchRep
       const { seed, profile, failuresMax } = options;
       const stopAtFailure = failuresMax === 1;
       const order = { seed, from, to: pool.next, profile, stopAtFailure, shrinkMax: SHRINK_MAX };
-      pool.report = addReports(pool.report, await ask(worker, order));
+      const report = await ask(worker, order);
+      pool.report = addReports(pool.report, report);
       options.onProgress(pool.report);
     }
   } finally {

@@ -1,0 +1,77 @@
+import { describe, expect, it } from "vitest";
+import { CATALOGUE } from "./catalogues.ts";
+import type { SimEvent } from "./events.ts";
+import { play } from "./player.ts";
+import type { Profile, Setup } from "./setup.ts";
+
+/** Shrunk histories in which the product once broke a law, and what was wrong. */
+interface Case {
+  readonly name: string;
+  readonly profile: Profile;
+  readonly switches: Setup["switches"];
+  readonly events: readonly SimEvent[];
+}
+
+const CYCLE: SimEvent = { kind: "Cycle", leader: 0, at: 0, how: "Crash" };
+const START_MS = Date.UTC(2027, 1, 10, 6, 20);
+
+const CASES: readonly Case[] = [
+  {
+    name: "a request lands in the last minutes and the list shows it later: the slot was dead too early",
+    profile: "Ordinary",
+    switches: { expiryComparedTo: "EndOfHour", listDelaySeconds: 1200 },
+    events: [
+      { kind: "AddPod", agent: 0 },
+      { kind: "Hour", seconds: 100 },
+      CYCLE,
+      { kind: "Post", fault: "Delay" },
+      { kind: "Use", pod: 0, dimension: "tool_action", amount: 6 },
+      { kind: "Hour", seconds: 60 },
+      CYCLE,
+      { kind: "Outage", hours: 24 },
+      { kind: "Advance", seconds: 23 * 3600 + 3000 },
+      { kind: "Land", index: 0 },
+    ],
+  },
+  {
+    name: "a leader stands still between the list and its use: the slot was not yet dead when Azure was asked",
+    profile: "Ordinary",
+    switches: { expiryComparedTo: "EndOfHour" },
+    events: [
+      { kind: "AddPod", agent: 0 },
+      { kind: "Hour", seconds: 100 },
+      CYCLE,
+      { kind: "Post", fault: "Delay" },
+      { kind: "Use", pod: 0, dimension: "tool_action", amount: 6 },
+      { kind: "Hour", seconds: 60 },
+      CYCLE,
+      { kind: "Advance", seconds: 23 * 3600 + 1800 },
+      { kind: "Cycle", leader: 1, at: 7, how: "PauseDone" },
+      { kind: "Land", index: 0 },
+      { kind: "Advance", seconds: 7200 },
+      { kind: "Resume", leader: 1, at: 0, how: "Crash" },
+    ],
+  },
+];
+
+describe("a history that once broke a law", () => {
+  it.each(CASES)("$name", async ({ profile, switches, events }) => {
+    const setup: Setup = {
+      profile,
+      anchorMs: START_MS,
+      startMs: START_MS,
+      catalogue: CATALOGUE,
+      planId: "starter",
+      switches,
+      reconcileRequired: true,
+      calm: false,
+      lateUsage: "Carry",
+      splitBrain: true,
+      sidecars: "Fold",
+      strict: true,
+    };
+    const played = await play(setup, events);
+    expect(played.violations).toEqual([]);
+    expect(played.figures).toMatchObject({ overBilledUnits: 0 });
+  });
+});
