@@ -39,6 +39,7 @@ async function play(
     "SupercargoLimitNear",
     "SupercargoReceiptsWait",
     "SupercargoQuarantined",
+    "SupercargoScrapeRejected",
     "SupercargoToolUsageRefused",
   ];
   const exprs = all.map((name) => ({
@@ -135,6 +136,15 @@ describe("files/alerts.yaml", () => {
       ["SupercargoReceiptsWait"],
     ],
     ["a quarantined count", { [METRICS.sidecarQuarantined]: days(1, 1) }, 1, ["SupercargoQuarantined"]],
+    [
+      "counters that cannot be read",
+      {
+        [`${METRICS.sidecarScrapes}{result="rejected"}`]: "0x6 1x100",
+        [`${METRICS.sidecarScrapes}{result="refused"}`]: "0x6 1x100",
+      },
+      1,
+      ["SupercargoScrapeRejected"],
+    ],
     [
       "usage that a tool may not report",
       {
