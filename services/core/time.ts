@@ -7,18 +7,23 @@ export function hourStart(instantMs: number): number {
   return Math.floor(instantMs / HOUR_MS) * HOUR_MS;
 }
 
-/** The hour as YYYYMMDDhh, the key of slots and boundaries. */
+/** The hour as YYYYMMDDhh, the key of slots and boundaries. Throws on what is no instant. */
 export function hourKey(instantMs: number): string {
-  return new Date(hourStart(instantMs)).toISOString().replace(/[-T]/g, "").slice(0, 10);
+  const date = new Date(instantMs);
+  if (Number.isNaN(date.getTime())) throw new RangeError(`Cannot name the hour of what is no instant: ${instantMs}`);
+  const [month, day, hour] = [date.getUTCMonth() + 1, date.getUTCDate(), date.getUTCHours()];
+  return `${date.getUTCFullYear()}${twoDigits(month)}${twoDigits(day)}${twoDigits(hour)}`;
+}
+
+function twoDigits(value: number): string {
+  return value < 10 ? `0${value}` : String(value);
 }
 
 /** The start of an hour from its key. Throws on anything but ten digits that name a real hour. */
 export function parseHourKey(key: string): number {
-  const match = /^(\d{4})(\d{2})(\d{2})(\d{2})$/.exec(key);
-  if (match) {
-    const instant = Date.parse(`${match[1]}-${match[2]}-${match[3]}T${match[4]}:00:00Z`);
-    if (!Number.isNaN(instant) && hourKey(instant) === key) return instant;
-  }
+  const [year, month, day, hour] = [key.slice(0, 4), key.slice(4, 6), key.slice(6, 8), key.slice(8)].map(Number);
+  const instant = Date.UTC(year ?? NaN, (month ?? NaN) - 1, day, hour);
+  if (!Number.isNaN(instant) && hourKey(instant) === key) return instant;
   throw new Error(
     `Cannot read hour as it must be YYYYMMDDhh in UTC: current value is ${JSON.stringify(key.slice(0, 40))}`,
   );
