@@ -147,7 +147,7 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: `${CORE}/ledger.ts`,
-        find: "const SLOT_DEAD_MS = 26 * HOUR_MS;",
+        find: "const SLOT_DEAD_MS = 25 * HOUR_MS + LIST_LAG_MS;",
         replace: "const SLOT_DEAD_MS = 22 * HOUR_MS;",
       },
     ],
@@ -157,11 +157,13 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: `${CORE}/ledger.ts`,
-        find: "  if (!account || !reservation) return ledger;\n",
+        find: "  const found = findReservation(ledger, credit);\n  if (!found) return ledger;\n",
         replace:
-          "  if (!account) return ledger;\n" +
-          "  if (!reservation)\n" +
-          "    return { ...ledger, accounts: replaceAccount(ledger.accounts, addAccepted(account, dayOf(credit.hour), credit.acceptedBaseUnits)) };\n",
+          "  const found = findReservation(ledger, credit);\n" +
+          "  const open = ledger.accounts.find((entry) => entry.dimension === credit.dimension);\n" +
+          "  if (!found && open)\n" +
+          "    return { ...ledger, accounts: replaceAccount(ledger.accounts, addAccepted(open, dayOf(credit.hour), credit.acceptedBaseUnits)) };\n" +
+          "  if (!found) return ledger;\n",
       },
     ],
   },
@@ -254,9 +256,8 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: `${CORE}/close-hour.ts`,
-        find: "  const period = periodOf(input.plan, identity, { hour: input.hour, anchorMs: Date.parse(ledger.anchor) });\n  const rolled",
-        replace:
-          "  const period = periodOf(input.plan, identity, { hour: hourKey(input.nowMs), anchorMs: Date.parse(ledger.anchor) });\n  const rolled",
+        find: "  const anchored = { hour: closing.hour, anchorMs: Date.parse(ledger.anchor) };\n",
+        replace: "  const anchored = { hour: hourKey(closing.nowMs), anchorMs: Date.parse(ledger.anchor) };\n",
       },
       {
         file: `${CORE}/close-hour.ts`,
@@ -297,8 +298,8 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: `${CORE}/close-hour.ts`,
-        find: "  if (quantity <= 0n) return undefined;\n",
-        replace: "  if (quantity < 0n) return undefined;\n",
+        find: "  if (quantity <= 0n || !maySubmit(account, closing)) return WAIT;\n",
+        replace: "  if (quantity < 0n || !maySubmit(account, closing)) return WAIT;\n",
       },
     ],
   },
