@@ -54,13 +54,3 @@ export const CATALOGUE: Catalogue = catalogueSchema.parse({
     { id: "gratis", displayName: "Gratis", billing: "Free", dimensions: [{ id: "tool_action" }] },
   ],
 });
-
-/** Base units of a base dimension that a plan never exceeds in a period; nothing: no limit. */
-export function hardLimitOf(planId: string, base: string): bigint | undefined {
-  const plan = CATALOGUE.plans.find((entry) => entry.id === planId);
-  for (const { id, from, divisor } of CATALOGUE.dimensions) {
-    const hard = plan?.dimensions.find((sold) => sold.id === id)?.hard;
-    if (from === base && hard !== undefined) return BigInt(hard) * BigInt(divisor);
-  }
-  return undefined;
-}

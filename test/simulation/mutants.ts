@@ -157,13 +157,12 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: `${CORE}/ledger.ts`,
-        find: "  const found = findReservation(ledger, credit);\n  if (!found) return ledger;\n",
+        find: "  if (!found) return ledger;\n  const { account, reservation } = found;\n",
         replace:
-          "  const found = findReservation(ledger, credit);\n" +
-          "  const open = ledger.accounts.find((entry) => entry.dimension === credit.dimension);\n" +
-          "  if (!found && open)\n" +
-          "    return { ...ledger, accounts: replaceAccount(ledger.accounts, addAccepted(open, dayOf(credit.hour), credit.acceptedBaseUnits)) };\n" +
-          "  if (!found) return ledger;\n",
+          "  const bare = ledger.accounts.find((entry) => entry.dimension === credit.dimension);\n" +
+          "  if (!found && bare)\n" +
+          "    return { ...ledger, accounts: replaceAccount(ledger.accounts, addAccepted(bare, dayOf(credit.hour), { ...credit, baseUnits: credit.acceptedBaseUnits })) };\n" +
+          "  if (!found) return ledger;\n  const { account, reservation } = found;\n",
       },
     ],
   },
@@ -256,13 +255,10 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: `${CORE}/close-hour.ts`,
-        find: "  const anchored = { hour: closing.hour, anchorMs: Date.parse(ledger.anchor) };\n",
-        replace: "  const anchored = { hour: hourKey(closing.nowMs), anchorMs: Date.parse(ledger.anchor) };\n",
-      },
-      {
-        file: `${CORE}/close-hour.ts`,
-        find: 'import { HOUR_MS, parseHourKey, shiftHour } from "./time.ts";',
-        replace: 'import { HOUR_MS, hourKey, parseHourKey, shiftHour } from "./time.ts";',
+        find: "  const anchored = { hour: closing.hour, anchorMs: Date.parse(ledger.anchor) };",
+        replace:
+          "  const noticed = new Date(closing.nowMs).toISOString().replace(/[-T]/g, '').slice(0, 10);\n" +
+          "  const anchored = { hour: noticed, anchorMs: Date.parse(ledger.anchor) };",
       },
     ],
   },
@@ -298,8 +294,8 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: `${CORE}/close-hour.ts`,
-        find: "  if (quantity <= 0n || !maySubmit(account, closing)) return WAIT;\n",
-        replace: "  if (quantity < 0n || !maySubmit(account, closing)) return WAIT;\n",
+        find: "  if (quantity <= 0n || !maySubmit(account, closing)) return WAIT;",
+        replace: "  if (quantity < 0n || !maySubmit(account, closing)) return WAIT;",
       },
     ],
   },

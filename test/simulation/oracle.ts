@@ -2,6 +2,8 @@ import type { Setup } from "./setup.ts";
 import type { World } from "./world.ts";
 
 const HOUR_MS = 3_600_000;
+/** The edge of a period stays open to late reports for 25 hours; clocks may differ by one. */
+const OPEN_MS = 23 * HOUR_MS;
 
 /**
  * What is due of a Marketplace dimension in base units, told a second time from what the pods published: no ledger, no
@@ -61,7 +63,9 @@ function edgesOf(setup: Setup, per: "Day" | "Month" | "Year"): number[] {
 export function isPeriodVague(world: World, id: string): boolean {
   const plan = world.setup.catalogue.plans.find((entry) => entry.id === world.setup.planId);
   const sold = plan?.dimensions.find((entry) => entry.id === id);
-  return sold?.included !== undefined && (world.happened.has("Late") || world.happened.has("DeleteLedger"));
+  if (sold?.included === undefined) return false;
+  const isSilent = world.pods.some((pod) => pod.longestCutMs > OPEN_MS);
+  return isSilent || world.happened.has("Late") || world.happened.has("DeleteLedger");
 }
 
 /** Base units that all pods had counted at an instant on the hour: the boundary there or the next one known, else all. */

@@ -42,6 +42,8 @@ export class PodModel implements PodDoor {
   readonly boundaries = new Map<string, ReadonlyMap<string, bigint>>();
   /** The row of the failure table by which it lost usage. */
   lossRow = "none";
+  /** For how long it could not tell what it had counted. */
+  longestCutMs = 0;
   readonly #world: PodWorld;
   readonly #processes: PodProcesses;
   readonly #uses: Use[] = [];
@@ -113,7 +115,10 @@ export class PodModel implements PodDoor {
   }
 
   uncut(): void {
-    if (this.#cutMs !== undefined) this.#lastCut = { fromMs: this.#cutMs, untilMs: this.nowMs() };
+    if (this.#cutMs !== undefined) {
+      this.#lastCut = { fromMs: this.#cutMs, untilMs: this.nowMs() };
+      this.longestCutMs = Math.max(this.longestCutMs, this.nowMs() - this.#cutMs);
+    }
     this.#cutMs = undefined;
   }
 
