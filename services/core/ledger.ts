@@ -60,7 +60,8 @@ export function newLedger(birth: LedgerBirth): Ledger {
   return {
     offerResourceId: birth.offerResourceId,
     mode: birth.mode,
-    revision: "1",
+    // Above every revision of a ledger that was there before: a backup of that one must show as older (R6).
+    revision: Math.max(1, birth.nowMs).toString(),
     term: birth.term,
     planId: birth.planId,
     catalogueDigest: birth.catalogueDigest,

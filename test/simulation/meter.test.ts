@@ -311,6 +311,24 @@ describe("a restored ledger", () => {
     expect(world.billed("tool_action")).toBe(11);
   });
 
+  it("is noticed when a ledger that was deleted and made again gives way to a backup of the one before", async () => {
+    const world = busyWorld();
+    await world.cycle(world.desk());
+    const restore = world.backup();
+    world.ledger = undefined;
+    const desk = world.desk();
+    await world.cycle(desk);
+    for (let hours = 0; hours < 2; hours += 1) {
+      world.advance(HOUR_MS);
+      world.publishAll();
+      await world.cycle(desk);
+    }
+    expect(world.billed("tool_action")).toBe(7);
+    restore();
+    await heal(world, desk, { restored: true });
+    expect(world.billed("tool_action")).toBe(7);
+  });
+
   it("is rebuilt from its statements when it was deleted", async () => {
     const world = busyWorld();
     const desk = world.desk();

@@ -9,10 +9,15 @@ import { ConflictError, type Desk, swapLedger, type Versioned } from "./desk.ts"
  */
 export async function openLedger(desk: Desk): Promise<Versioned<Ledger>> {
   const found = await desk.books.readLedger();
-  if (found && BigInt(found.value.revision) < desk.memory.revision) forget(desk, found.value);
+  if (found && isOlder(desk, found.value)) forget(desk, found.value);
   const ledger = found ? await stampTerm(desk, found) : await bearLedger(desk);
   desk.memory.revision = BigInt(ledger.value.revision);
   return ledger;
+}
+
+/** Less than we have written ourselves: a backup was restored. */
+function isOlder(desk: Desk, ledger: Ledger): boolean {
+  return BigInt(ledger.revision) < desk.memory.revision || ledger.term < (desk.memory.term ?? 0);
 }
 
 function forget(desk: Desk, ledger: Ledger): void {
