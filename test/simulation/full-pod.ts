@@ -67,6 +67,7 @@ export function startFullPod(door: PodDoor): PodProcesses {
       boots += 1;
       if (fileLost) pokeFile(file("counters"), undefined);
       crashService();
+      earlier = peekFile(file("counters"));
       crashSidecar("Kept");
     },
   };

@@ -68,6 +68,7 @@ export function startLightPod(door: PodDoor): PodProcesses {
     reboot() {
       disk.epoch = newEpoch();
       disk.counters = zeros();
+      earlier = zeros();
       crashSidecar("Kept");
     },
   };
