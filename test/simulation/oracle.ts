@@ -65,7 +65,9 @@ export function isPeriodVague(world: World, id: string): boolean {
   const sold = plan?.dimensions.find((entry) => entry.id === id);
   if (sold?.included === undefined) return false;
   const isSilent = world.pods.some((pod) => pod.longestCutMs > OPEN_MS);
-  return isSilent || world.happened.has("Late") || world.happened.has("DeleteLedger");
+  return (
+    isSilent || world.happened.has("Late") || world.happened.has("DeleteLedger") || world.happened.has("DeletePodUsage")
+  );
 }
 
 /** Base units that all pods had counted at an instant on the hour: the boundary there or the next one known, else all. */
