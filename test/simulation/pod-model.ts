@@ -139,7 +139,7 @@ export class PodModel implements PodDoor {
   /** Deleted by force, or its PodUsage by hand: once it is settled or gone, what it says no longer reaches anybody. */
   orphan(row: string): void {
     if (this.#orphanMs === Infinity) this.lossRow = row;
-    this.#orphanMs = Math.min(this.#orphanMs, this.#cutMs ?? this.nowMs());
+    this.#orphanMs = Math.min(this.#orphanMs, this.#reachedMs());
   }
 
   crashService(): void {
@@ -199,13 +199,18 @@ export class PodModel implements PodDoor {
   }
 
   #allowLoss(row: string): void {
-    const nowMs = this.nowMs();
-    const wasCut = nowMs - this.#lastCut.untilMs <= 2 * WINDOW_MS ? this.#lastCut.fromMs : nowMs;
-    const isHurt = nowMs - this.#faultMs <= 3 * WINDOW_MS;
-    const fromMs = (this.#cutMs ?? wasCut) - (isHurt ? 3 : 1) * WINDOW_MS;
+    const isHurt = this.nowMs() - this.#faultMs <= 3 * WINDOW_MS;
+    const fromMs = this.#reachedMs() - (isHurt ? 3 : 1) * WINDOW_MS;
     if (this.#orphanMs === Infinity) this.lossRow = row;
     for (const [dimension] of USED)
       this.#allowed.set(dimension, (this.#allowed.get(dimension) ?? 0n) + this.#usedSince(dimension, fromMs));
+  }
+
+  /** Until when it surely reached the API server: until it was cut off, also if that ended just now. */
+  #reachedMs(): number {
+    const nowMs = this.nowMs();
+    const wasCut = nowMs - this.#lastCut.untilMs <= 2 * WINDOW_MS ? this.#lastCut.fromMs : nowMs;
+    return this.#cutMs ?? wasCut;
   }
 
   #usedSince(dimension: string, fromMs: number): bigint {
