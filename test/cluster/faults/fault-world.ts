@@ -54,7 +54,7 @@ export async function openFaultWorld(): Promise<FaultWorld> {
   await retireResources(azure);
   await azure.call("/control/resources", soldResource(resourceId));
   // Pods belong for life to the offer resource under which they were born.
-  await kubectl.attempt(["-n", DEMO.agentNamespace, "delete", "agd", DEMO.agent, "--wait=true", "--timeout=120s"]);
+  await removeAgent(kubectl);
   const apiKey = demoApiKey();
   const install = async (planId: string): Promise<void> =>
     installChart(kubectl, {
@@ -89,7 +89,7 @@ export async function openFaultWorld(): Promise<FaultWorld> {
     },
     buyPlan: install,
     async close() {
-      await kubectl.attempt(["-n", DEMO.agentNamespace, "delete", "agd", DEMO.agent, "--wait=true", "--timeout=120s"]);
+      await removeAgent(kubectl);
       await wire.stop();
     },
   };
@@ -129,6 +129,28 @@ const serviceSchema = z.object({ spec: z.object({ clusterIP: z.string() }) });
 async function clusterIp(kubectl: Kubectl, namespace: string, name: string): Promise<string> {
   return serviceSchema.parse(await kubectl.json(["-n", namespace, "get", "service", name])).spec.clusterIP;
 }
+
+const usagesSchema = z.object({
+  items: z.array(
+    z.object({ metadata: z.object({ name: z.string() }), spec: z.object({ offerResourceId: z.string() }) }),
+  ),
+});
+
+/** The agent, and the PodUsages that no reporter will ever settle, as a fault world's offer resource ends with it. */
+async function removeAgent(kubectl: Kubectl): Promise<void> {
+  const inNamespace = (...args: string[]): string[] => ["-n", DEMO.agentNamespace, ...args];
+  await kubectl.attempt(inNamespace("delete", "agd", DEMO.agent, "--wait=true", "--timeout=120s"));
+  const found = await kubectl.attempt(inNamespace("get", "podusages", "-o", "json"));
+  // Before the first install there is no such kind.
+  if (found.code !== 0) return;
+  const names = usagesSchema
+    .parse(JSON.parse(found.stdout))
+    .items.filter(({ spec }) => FAULT_RESOURCE.test(spec.offerResourceId))
+    .map(({ metadata }) => metadata.name);
+  if (names.length > 0) await kubectl.run(inNamespace("delete", "podusages", ...names));
+}
+
+const FAULT_RESOURCE = /\/extensions\/faults-[0-9a-z]+$/;
 
 const resourcesSchema = z.object({
   resources: z.array(z.object({ resourceUri: z.string(), ownerClientId: z.string(), plans: z.unknown() })),
