@@ -130,6 +130,7 @@ function startProcess(name: string): {
       PATH: process.env["PATH"],
       KUBECONFIG: kubeconfig,
       SUPERCARGO_IMAGE: "registry.example.com/supercargo:test",
+      SUPERCARGO_CATALOGUE_FILE: "charts/supercargo/files/catalogue.yaml",
       SUPERCARGO_POD_NAME: name,
       SUPERCARGO_POD_NAMESPACE: LEASE.namespace,
       SUPERCARGO_ADMIN_PORT: "0",

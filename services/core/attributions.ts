@@ -66,6 +66,7 @@ export function toShares(
 ): Share[] {
   return [...parts]
     .filter(([, part]) => part > 0n)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
     .map(([agent, part]) => {
       const team = input.teams.get(agent);
       const share = { agent, attributedHour: input.hour, baseUnits: part.toString() };

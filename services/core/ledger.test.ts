@@ -57,6 +57,13 @@ function input(hour: string, pods: readonly PodView[], part: Partial<CloseInput>
   };
 }
 
+describe("newLedger()", () => {
+  it("begins at a whole revision, whatever fraction the clock has", () => {
+    const birth = { offerResourceId: "r", mode: "Marketplace" as const, planId: "p", catalogueDigest: "c" };
+    expect(newLedger({ ...birth, nowMs: BORN_MS + 0.03, term: 1 }).revision).toBe(String(BORN_MS));
+  });
+});
+
 describe("closeHour()", () => {
   it("reserves whole units and keeps the remainder for the next hour", () => {
     const first = closeHour(born(), input("2026112208", [pod("a", 27n)]));

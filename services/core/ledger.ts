@@ -61,7 +61,7 @@ export function newLedger(birth: LedgerBirth): Ledger {
     offerResourceId: birth.offerResourceId,
     mode: birth.mode,
     // Above every revision of a ledger that was there before: a backup of that one must show as older (R6).
-    revision: Math.max(1, birth.nowMs).toString(),
+    revision: Math.max(1, Math.floor(birth.nowMs)).toString(),
     term: birth.term,
     planId: birth.planId,
     catalogueDigest: birth.catalogueDigest,
