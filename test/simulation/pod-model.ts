@@ -116,7 +116,7 @@ export class PodModel implements PodDoor {
 
   uncut(): void {
     if (this.#cutMs !== undefined) {
-      this.#lastCut = { fromMs: this.#cutMs, untilMs: this.nowMs() };
+      this.#lastCut = { fromMs: this.#reachedMs(), untilMs: this.nowMs() };
       this.longestCutMs = Math.max(this.longestCutMs, this.nowMs() - this.#cutMs);
     }
     this.#cutMs = undefined;
@@ -206,11 +206,10 @@ export class PodModel implements PodDoor {
       this.#allowed.set(dimension, (this.#allowed.get(dimension) ?? 0n) + this.#usedSince(dimension, fromMs));
   }
 
-  /** Until when it surely reached the API server: until it was cut off, also if that ended just now. */
+  /** Until when it surely reached the API server: until it was cut off, also if that ended just before now or the next cut. */
   #reachedMs(): number {
-    const nowMs = this.nowMs();
-    const wasCut = nowMs - this.#lastCut.untilMs <= 2 * WINDOW_MS ? this.#lastCut.fromMs : nowMs;
-    return this.#cutMs ?? wasCut;
+    const sinceMs = this.#cutMs ?? this.nowMs();
+    return sinceMs - this.#lastCut.untilMs <= 2 * WINDOW_MS ? this.#lastCut.fromMs : sinceMs;
   }
 
   #usedSince(dimension: string, fromMs: number): bigint {
