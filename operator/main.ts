@@ -15,6 +15,7 @@ import { createOperator } from "./operator.ts";
 
 async function main(): Promise<void> {
   const environment = parseConfig(environmentSchema, process.env, { subject: "the environment" });
+  const settings = settingsOf(environment, readFileSync(environment.SUPERCARGO_CATALOGUE_FILE, "utf8"));
   const log = createLogger({ component: "operator", level: environment.SUPERCARGO_LOG_LEVEL });
   const metrics = createMetrics();
   const own = createOperatorMetrics(metrics.registry);
@@ -30,7 +31,7 @@ async function main(): Promise<void> {
   });
   const operator = createOperator({
     client,
-    settings: settingsOf(environment, readFileSync(environment.SUPERCARGO_CATALOGUE_FILE, "utf8")),
+    settings,
     pod: { namespace: environment.SUPERCARGO_POD_NAMESPACE, name: environment.SUPERCARGO_POD_NAME },
     namespaces: environment.SUPERCARGO_WATCH_NAMESPACES,
     clock: systemClock,

@@ -2,17 +2,22 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
+import { renderCatalogueSchema, renderValuesSchema } from "./catalogue-schema.ts";
 import { renderCrdTemplate } from "./crd-template.ts";
 import { renderConditionTable, renderFieldTable, replaceBetween } from "./field-table.ts";
 import { RESOURCES } from "./resources.ts";
 
 const CRD_FOLDER = "charts/supercargo/templates/crds";
+const CATALOGUE_SCHEMA = "charts/supercargo/files/catalogue.schema.json";
+const VALUES_SCHEMA = "charts/supercargo/values.schema.json";
 const DOCS_PAGE = "docs/agentdeployment.md";
 
 /** Every generated file with its text, by path from the root of the repository. */
 export function generatedFiles(): ReadonlyMap<string, string> {
   const files = new Map<string, string>();
   for (const resource of RESOURCES) files.set(`${CRD_FOLDER}/${resource.plural}.yaml`, renderCrdTemplate(resource));
+  files.set(CATALOGUE_SCHEMA, renderCatalogueSchema());
+  files.set(VALUES_SCHEMA, renderValuesSchema(readFileSync(VALUES_SCHEMA, "utf8")));
   if (existsSync(DOCS_PAGE)) files.set(DOCS_PAGE, renderDocs(readFileSync(DOCS_PAGE, "utf8")));
   return files;
 }

@@ -18,22 +18,36 @@ import { catalogueFlaws } from "./plan-rules.ts";
  * | counted and shown, never billed by us                       | `billing: BYOL`, `Free`, or `Predefined` (Azure bills pods)    |
  */
 
-const WHOLE = 'must be a whole number in quotes, from "0" to "999999999999999999"';
-const POSITIVE = 'must be a whole number in quotes, from "1" to "999999999999999999"';
-const ID = "must be 1 to 63 lower case letters, digits and _, and begin with a letter";
-const PLAN_ID = "must be 1 to 128 lower case letters, digits, - and _";
-
-const units = z.string(WHOLE).regex(/^(0|[1-9][0-9]{0,17})$/, WHOLE);
-const positive = z.string(POSITIVE).regex(/^[1-9][0-9]{0,17}$/, POSITIVE);
-const dimension = z.string(ID).regex(/^[a-z][a-z0-9_]{0,62}$/, ID);
-const text = (max: number) => {
-  const rule = `must be a text of 1 to ${max} characters`;
-  return z.string(rule).min(1, rule).max(max, rule);
-};
+/*
+ * Each value has one rule, and the rule is its error message, whatever is wrong with it. The generated JSON Schema carries
+ * the same words (`errorMessage`, `keys`), so that the chart and an editor refuse with them too.
+ */
+const units = ruled('must be a whole number in quotes, from "0" to "999999999999999999"', (rule) =>
+  z.string(rule).regex(/^(0|[1-9][0-9]{0,17})$/, rule),
+);
+const positive = ruled('must be a whole number in quotes, from "1" to "999999999999999999"', (rule) =>
+  z.string(rule).regex(/^[1-9][0-9]{0,17}$/, rule),
+);
+const dimension = ruled("must be 1 to 63 lower case letters, digits and _, and begin with a letter", (rule) =>
+  z.string(rule).regex(/^[a-z][a-z0-9_]{0,62}$/, rule),
+);
+const text = (max: number) =>
+  ruled(`must be a text of 1 to ${max} characters`, (rule) =>
+    z.string(rule).regex(new RegExp(`^[\\s\\S]{1,${max}}$`, "u"), rule),
+  );
+const choice = <const T extends readonly [string, ...string[]]>(options: T) =>
+  ruled(`must be ${options.slice(0, -1).join(", ")} or ${options.at(-1)}`, (rule) => z.enum(options, { error: rule }));
+const percent = ruled("must be a whole number from 1 to 100", (rule) => z.int(rule).min(1, rule).max(100, rule));
+const count = ruled("must be a whole number from 1 to 1000000000", (rule) =>
+  z.int(rule).min(1, rule).max(1_000_000_000, rule),
+);
 
 const catalogueDimensionSchema = only({
-  /** The Marketplace dimension id, fixed after publish. Part of a UsageStatement's name, so it ends in a letter or digit. */
-  id: dimension.regex(/[a-z0-9]$/, "must end in a letter or digit"),
+  /** The Marketplace dimension id, fixed after publish. It ends in a letter or digit as a UsageStatement's name does. */
+  id: ruled(
+    "must be 1 to 63 lower case letters, digits and _, begin with a letter and end with a letter or digit",
+    (rule) => z.string(rule).regex(/^[a-z]([a-z0-9_]{0,61}[a-z0-9])?$/, rule),
+  ),
   /** The base dimension that it is counted in; billing_period for a fee. */
   from: dimension,
   /** What one unit is called on the receipt. */
@@ -46,13 +60,13 @@ export type CatalogueDimension = z.output<typeof catalogueDimensionSchema>;
 const planDimensionSchema = only({
   id: dimension,
   /** Units per period that cost nothing extra. */
-  included: only({ quantity: units, per: z.enum(["Month", "Year"]) }).exactOptional(),
+  included: only({ quantity: units, per: choice(["Month", "Year"]) }).exactOptional(),
   /** Units of the period; use above them is sold by the next tier, or by none. */
   upTo: positive.exactOptional(),
   /** Units that are due as a whole when a period begins. */
-  fee: only({ quantity: positive, per: z.enum(["Day", "Month", "Year"]) }).exactOptional(),
+  fee: only({ quantity: positive, per: choice(["Day", "Month", "Year"]) }).exactOptional(),
   /** Share of `hard` at which people are warned. */
-  softPercent: z.int().min(1).max(100).default(80),
+  softPercent: percent.default(80),
   /** Units per period that are never exceeded. */
   hard: positive.exactOptional(),
 });
@@ -60,22 +74,28 @@ export type PlanDimension = z.output<typeof planDimensionSchema>;
 
 const planSchema = only({
   /** The planId that Azure injects. */
-  id: z.string(PLAN_ID).regex(/^[a-z0-9][-a-z0-9_]{0,127}$/, PLAN_ID),
+  id: ruled("must be 1 to 128 lower case letters, digits, - and _, and begin with a letter or digit", (rule) =>
+    z.string(rule).regex(/^[a-z0-9][-a-z0-9_]{0,127}$/, rule),
+  ),
   displayName: text(128),
-  billing: z.enum(["Custom", "Predefined", "BYOL", "Free"]),
-  dimensions: z.array(planDimensionSchema).max(30),
+  billing: choice(["Custom", "Predefined", "BYOL", "Free"]),
+  dimensions: ruled("must be a list of at most 30 dimensions", (rule) =>
+    z.array(planDimensionSchema, rule).max(30, rule),
+  ),
   features: only({
     /** Agents per installation; absent: no bound. */
-    agentsMax: z.int().min(1).exactOptional(),
-    requestsPerMinute: z.int().min(1).exactOptional(),
+    agentsMax: count.exactOptional(),
+    requestsPerMinute: count.exactOptional(),
   }).default({}),
 });
 export type Plan = z.output<typeof planSchema>;
 
 /** The whole catalogue; cross-references are checked here so that a typo stops a start, not an invoice. */
 export const catalogueSchema = only({
-  dimensions: z.array(catalogueDimensionSchema).min(1).max(30),
-  plans: z.array(planSchema).min(1).max(64),
+  dimensions: ruled("must be a list of 1 to 30 dimensions", (rule) =>
+    z.array(catalogueDimensionSchema, rule).min(1, rule).max(30, rule),
+  ),
+  plans: ruled("must be a list of 1 to 64 plans", (rule) => z.array(planSchema, rule).min(1, rule).max(64, rule)),
 }).superRefine((catalogue, context) => {
   // The rules between the parts take each part's own shape for granted.
   if (context.issues.length > 0) return;
@@ -89,15 +109,18 @@ export function findPlan(catalogue: Catalogue, planId: string): Plan | undefined
   return catalogue.plans.find((plan) => plan.id === planId);
 }
 
+/** A schema with one rule for all that can be wrong. */
+function ruled<S extends z.ZodType>(rule: string, make: (rule: string) => S): S {
+  return make(rule).meta({ errorMessage: rule });
+}
+
 /** An object that may hold these keys and no other; a typo is answered with the list. */
 function only<S extends z.ZodRawShape>(shape: S): z.ZodObject<S, z.core.$strict> {
-  const keys = Object.keys(shape).join(", ");
-  return z.strictObject(shape, {
-    error: (issue) =>
-      issue.code === "unrecognized_keys"
-        ? `may hold ${keys} only, not ${(issue.keys ?? []).join(", ")}`
-        : issue.code === "invalid_type"
-          ? `must be an object of ${keys}`
-          : undefined,
-  });
+  const keys = Object.keys(shape);
+  const rule = `must be an object of ${keys.join(", ")}`;
+  const error: z.core.$ZodErrorMap = (issue) =>
+    issue.code === "unrecognized_keys"
+      ? `may hold ${keys.join(", ")} only, not ${(issue.keys ?? []).toSorted().join(", ")}`
+      : rule;
+  return z.strictObject(shape, { error }).meta({ errorMessage: rule, keys });
 }

@@ -11,6 +11,8 @@ function parseYaml(text: string): unknown {
   try {
     return parse(text);
   } catch (error) {
-    throw new ConfigError("the catalogue", [error instanceof Error ? error.message : String(error)]);
+    // Below its first line the parser draws the place.
+    const [reason = ""] = (error instanceof Error ? error.message : String(error)).split("\n");
+    throw new ConfigError("the catalogue", [`(root): must be one YAML document: ${reason.replace(/:$/, "")}`]);
   }
 }

@@ -21,10 +21,9 @@ export interface ParseOptions {
 export function parseConfig<S extends z.ZodType>(schema: S, input: unknown, options: ParseOptions): z.output<S> {
   const parsed = schema.safeParse(input);
   if (parsed.success) return parsed.data;
-  throw new ConfigError(
-    options.subject,
-    parsed.error.issues.map((issue) => describeIssue(issue, input, options.secrets ?? [])),
-  );
+  const problems = parsed.error.issues.map((issue) => describeIssue(issue, input, options.secrets ?? []));
+  // A text where a list must be is also too long a list for zod.
+  throw new ConfigError(options.subject, [...new Set(problems)]);
 }
 
 /** One zod issue as a sentence: field, what is wrong, current value (cut to 80 characters, hidden for secrets). */

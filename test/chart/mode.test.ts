@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { VALID_CATALOGUES } from "../catalogue/valid.ts";
 import { find, type RenderOptions, refusal, render } from "./helm.ts";
 import { environmentOf, podTemplates } from "./pods.ts";
 
@@ -81,7 +82,9 @@ describe("plain mode", () => {
   });
 
   it("may replace the catalogue", async () => {
-    const catalogue = { dimensions: [{ id: "calls", from: "calls", unit: "call", divisor: "1000000" }], plans: [] };
+    const calls = { id: "calls", from: "calls", unit: "call", divisor: "1000000" };
+    const plan = { id: "free", displayName: "Free", billing: "Free", dimensions: [] };
+    const catalogue = { dimensions: [calls], plans: [plan] };
     const map = find(await render({ values: { catalogue } }), "ConfigMap", "supercargo-catalogue");
     expect(JSON.stringify(map)).toContain(String.raw`divisor: \"1000000\"`);
   });
@@ -152,7 +155,7 @@ describe("what is refused", () => {
     ],
     [
       "another catalogue for a real subscription",
-      { ...offer(REAL), catalogue: { dimensions: [], plans: [] } },
+      { ...offer(REAL), catalogue: VALID_CATALOGUES[0]?.value },
       "Cannot replace the catalogue as values.catalogue must be empty in Marketplace mode: what is sold stands in the chart's files/catalogue.yaml",
     ],
     [

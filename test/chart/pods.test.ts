@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { VALID_CATALOGUES } from "../catalogue/valid.ts";
 import { find, PROFILES, render } from "./helm.ts";
 import { type Container, containersOf, type PodTemplate, podTemplates } from "./pods.ts";
 
@@ -93,7 +94,7 @@ describe("a changed catalogue", () => {
       podTemplates(await render({ values })).get("supercargo-reporter")?.metadata.annotations?.["checksum/catalogue"];
     const shipped = await checksum({});
     expect(shipped).toMatch(/^[0-9a-f]{64}$/);
-    expect(await checksum({ catalogue: { dimensions: [], plans: [] } })).not.toBe(shipped);
+    expect(await checksum({ catalogue: VALID_CATALOGUES[0]?.value })).not.toBe(shipped);
   });
 });
 

@@ -44,12 +44,3 @@ marketplace. Everything that would let a customer change what is sold is refused
 {{- fail (printf "Cannot move the clock as emulator.clockUrl must be empty unless global.azure.extension.resourceId has the subscription 00000000-0000-0000-0000-000000000000: current value is %s" $values.emulator.clockUrl) -}}
 {{- end -}}
 {{- end -}}
-
-{{/* The catalogue in force, as YAML. */}}
-{{- define "supercargo.catalogue" -}}
-{{- if .Values.catalogue -}}
-{{- toYaml .Values.catalogue -}}
-{{- else -}}
-{{- .Files.Get "files/catalogue.yaml" -}}
-{{- end -}}
-{{- end -}}
