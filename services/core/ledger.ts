@@ -5,6 +5,7 @@ import type { PodView } from "./counted.ts";
 import { settleOpenings } from "./overage.ts";
 import { maxOf } from "./shares.ts";
 import { dayOf, HOUR_MS, hourKey, parseHourKey, shiftHour, toIso } from "./time.ts";
+import type { Totals } from "./usage.ts";
 import { learnUsageResource } from "./usage-resource.ts";
 
 /** A count must fit its string: 18 digits. */
@@ -271,7 +272,8 @@ export function foldOldDays(account: Account, lastClosedHour: string): Account {
 export function settlePod(ledger: Ledger, pod: PodView, nowMs: number): Ledger {
   const earlier = ledger.tombstones.find((entry) => entry.uid === pod.uid);
   const mayStand = earlier ? earlier.totals !== undefined : ledger.tombstones.length < LEDGER_BOUNDS.tombstones;
-  const settled = addSettled(ledger.settled, pod, earlier?.totals ?? []);
+  const before = new Map((earlier?.totals ?? []).map((entry) => [entry.dimension, BigInt(entry.total)]));
+  const settled = addSettled(ledger.settled, pod, before);
   if (!mayStand || settled.length > LEDGER_BOUNDS.perAgent) return ledger;
   const tombstone: Tombstone = {
     uid: pod.uid,
@@ -283,16 +285,11 @@ export function settlePod(ledger: Ledger, pod: PodView, nowMs: number): Ledger {
     ...ledger,
     settled,
     tombstones: [...ledger.tombstones.filter((entry) => entry !== earlier), tombstone],
-    accounts: earlier ? ledger.accounts : ledger.accounts.map((account) => settleOpenings(account, pod)),
+    accounts: ledger.accounts.map((account) => settleOpenings(account, pod, before.get(account.from) ?? 0n)),
   };
 }
 
-function addSettled(
-  settled: Ledger["settled"],
-  pod: PodView,
-  earlier: NonNullable<Tombstone["totals"]>,
-): Ledger["settled"] {
-  const before = new Map(earlier.map((entry) => [entry.dimension, BigInt(entry.total)]));
+function addSettled(settled: Ledger["settled"], pod: PodView, before: Totals): Ledger["settled"] {
   const next = new Map(settled.map((entry) => [`${entry.agent} ${entry.dimension}`, entry]));
   for (const [dimension, total] of pod.totals) {
     const key = `${pod.agent} ${dimension}`;

@@ -153,14 +153,19 @@ export function countedOf(account: Account, at: AtHour): Map<string, bigint> {
   return countedByAgent(at.ledger, at.pods, { dimension: account.from, hour: at.hour });
 }
 
-/** A settled pod's total at each open edge moves into that segment's opening, where its live total was. */
-export function settleOpenings(account: Account, pod: PodView): Account {
+/**
+ * A settled pod's total at each open edge moves into that segment's opening, where its live total was. If the pod wrote
+ * again after it had been settled with `before`, only what the edge has beyond that moves: an edge below `before` was
+ * known then, and one opened since began with all that was settled.
+ */
+export function settleOpenings(account: Account, pod: PodView, before: bigint): Account {
+  const movedTo = (edge: string): bigint => maxOf(0n, totalAt(pod, account.from, edge) - before);
   return {
     ...account,
     segments: account.segments.map((segment) =>
       segment.frozen === "Yes"
         ? segment
-        : { ...segment, opening: (BigInt(segment.opening) + totalAt(pod, account.from, segment.edge)).toString() },
+        : { ...segment, opening: (BigInt(segment.opening) + movedTo(segment.edge)).toString() },
     ),
   };
 }

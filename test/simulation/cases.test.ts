@@ -9,6 +9,7 @@ interface Case {
   readonly name: string;
   readonly profile: Profile;
   readonly switches: Setup["switches"];
+  readonly setup?: Partial<Setup>;
   readonly events: readonly SimEvent[];
 }
 
@@ -52,10 +53,29 @@ const CASES: readonly Case[] = [
       { kind: "Resume", leader: 1, at: 0, how: "Crash" },
     ],
   },
+  {
+    name: "a leader settles a pod as it was hours ago, and its usage since then went into the next period",
+    profile: "Ordinary",
+    switches: {},
+    setup: { anchorMs: Date.UTC(2027, 0, 31, 10), startMs: Date.UTC(2027, 2, 31, 6, 20) },
+    events: [
+      { kind: "AddPod", agent: 0 },
+      { kind: "AddPod", agent: 2 },
+      CYCLE,
+      { kind: "Hour", seconds: 134 },
+      { kind: "Cycle", leader: 0, at: 8, how: "Pause" },
+      { kind: "Hour", seconds: 128 },
+      { kind: "Use", pod: 1, dimension: "workflow_completed", amount: 1 },
+      { kind: "Hour", seconds: 96 },
+      { kind: "Hour", seconds: 104 },
+      { kind: "Use", pod: 0, dimension: "workflow_completed", amount: 10 },
+      { kind: "EndPod", pod: 1 },
+    ],
+  },
 ];
 
 describe("a history that once broke a law", () => {
-  it.each(CASES)("$name", async ({ profile, switches, events }) => {
+  it.each(CASES)("$name", async ({ profile, switches, setup: special, events }) => {
     const setup: Setup = {
       profile,
       anchorMs: START_MS,
@@ -69,6 +89,7 @@ describe("a history that once broke a law", () => {
       splitBrain: true,
       sidecars: "Fold",
       strict: true,
+      ...special,
     };
     const played = await play(setup, events);
     expect(played.violations).toEqual([]);
