@@ -32,14 +32,16 @@ export class ApiModel {
   readonly podUsages = new Map<string, PodUsage>();
   readonly #options: ApiOptions;
   #version = 0;
+  /** Of PodUsages: no backup of ours holds them, so theirs never fall. */
+  #podVersion = 0;
 
   constructor(options: ApiOptions) {
     this.#options = options;
   }
 
-  nextVersion(): string {
-    this.#version += 1;
-    return String(this.#version);
+  nextPodVersion(): string {
+    this.#podVersion += 1;
+    return String(this.#podVersion);
   }
 
   createLedger(value: Ledger): Versioned<Ledger> | "Conflict" {
@@ -92,7 +94,7 @@ export class ApiModel {
 
   /** Stores an object under a new version and tells its watcher. */
   putPodUsage(object: PodUsage, part: PodChange["part"]): PodUsage {
-    const stored = { ...object, metadata: { ...object.metadata, resourceVersion: this.nextVersion() } };
+    const stored = { ...object, metadata: { ...object.metadata, resourceVersion: this.nextPodVersion() } };
     if (this.#options.strict) freeze(podUsageSchema.parse(stored));
     this.podUsages.set(object.metadata.name, stored);
     this.#options.onPodUsage({ uid: object.metadata.name, part, object: stored });
@@ -118,13 +120,18 @@ export class ApiModel {
     return { ledger: this.ledger, statements: new Map(this.statements) };
   }
 
-  /** An etcd snapshot comes back; versions go on, or go back with it. */
+  /** A backup of the money objects comes back; their versions go on, or go back with it. */
   restore(backup: Backup, versionsFall: boolean): void {
     if (versionsFall) this.#version -= Math.min(this.#version, 3);
-    this.ledger = backup.ledger ? { value: backup.ledger.value, version: this.nextVersion() } : undefined;
+    this.ledger = backup.ledger ? { value: backup.ledger.value, version: this.#nextVersion() } : undefined;
     this.statements.clear();
     for (const [name, { value }] of backup.statements)
-      this.statements.set(name, { value, version: this.nextVersion() });
+      this.statements.set(name, { value, version: this.#nextVersion() });
+  }
+
+  #nextVersion(): string {
+    this.#version += 1;
+    return String(this.#version);
   }
 
   #storeLedger(value: Ledger): Versioned<Ledger> {
@@ -134,7 +141,7 @@ export class ApiModel {
       this.#options.onBroken("I5", problem);
       throw new Error(problem);
     }
-    this.ledger = { value, version: this.nextVersion() };
+    this.ledger = { value, version: this.#nextVersion() };
     return this.ledger;
   }
 
@@ -146,7 +153,7 @@ export class ApiModel {
       this.#options.onBroken("Receipt", problem);
       throw new Error(problem);
     }
-    const stored = { value, version: this.nextVersion() };
+    const stored = { value, version: this.#nextVersion() };
     this.statements.set(name, stored);
     return stored;
   }

@@ -103,7 +103,7 @@ function isWhole(world: World, account: Account): boolean {
   if (profile === "Foreign") return calm;
   const ledger = world.api.ledger?.value;
   if (profile === "Ordinary" || !ledger) return true;
-  if (world.happened.has("DeleteLedger") || world.happened.has("DeletePodUsage")) return false;
+  if (["DeleteLedger", "DeletePodUsage", "ClockFell"].some((what) => world.happened.has(what))) return false;
   const pods = [...world.api.podUsages.values()].map(toPodView);
   const known = countedByAgent(ledger, pods, { dimension: account.from, hour: "9999123123" });
   return sumOf(known) === countedOf(world, account.from);

@@ -32,9 +32,20 @@ type Handlers = { readonly [K in EventKind]: (world: World, event: EventOf<K>) =
 
 /** With restores a leader that another followed has forgotten, as its process ended: its old memory says nothing of a backup. */
 async function cycle(world: World, event: EventOf<"Cycle">): Promise<void> {
+  noteTime(world);
   const other = world.leaders[1 - event.leader];
   if (!world.setup.splitBrain && other && !other.isPaused) other.kill();
   await world.leaders[event.leader]?.cycle(event.at, event.how);
+}
+
+/**
+ * A leader that compares after a restore takes the hours that are over for used. If its clock has gone back since they
+ * were, it may use one twice: that bills less, never more.
+ */
+function noteTime(world: World): void {
+  const nowMs = world.apiNowMs();
+  if (world.happened.has("Restore") && hourStart(nowMs) < hourStart(world.highestMs)) world.happened.add("ClockFell");
+  world.highestMs = Math.max(world.highestMs, nowMs);
 }
 
 const onPod =
@@ -50,7 +61,10 @@ const HANDLERS: Handlers = {
   Hour: (world, { seconds }) =>
     world.advance(hourStart(world.apiNowMs()) + HOUR_MS - world.apiNowMs() + seconds * 1000),
   Cycle: cycle,
-  Resume: (world, { leader, at, how }) => world.leaders[leader]?.resume(at, how),
+  Resume: (world, { leader, at, how }) => {
+    noteTime(world);
+    return world.leaders[leader]?.resume(at, how);
+  },
   Land: (world, { index }) => world.delayed.splice(index, 1)[0]?.(),
   Post: (world, { fault }) => void world.market.faults.push(fault),
   List: (world, { fault }) => void (world.market.listFault = fault),

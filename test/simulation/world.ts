@@ -35,6 +35,8 @@ export class World implements LeaderDoor {
   readonly happened = new Set<string>();
   /** When the ledger was first made. */
   bornMs = Infinity;
+  /** The latest hour that a leader may have closed. */
+  highestMs = -Infinity;
   backup: Backup | undefined;
   skewMs = 0;
   #nodeSkewMs = 0;
@@ -130,7 +132,7 @@ export class World implements LeaderDoor {
   operate(pod: PodModel): void {
     if (!pod.inApi || this.api.podUsages.has(pod.uid)) return;
     this.api.putPodUsage(
-      bearPodUsage(pod, { nowMs: this.apiNowMs(), version: this.api.nextVersion(), planId: this.setup.planId }),
+      bearPodUsage(pod, { nowMs: this.apiNowMs(), version: this.api.nextPodVersion(), planId: this.setup.planId }),
       "Spec",
     );
   }
