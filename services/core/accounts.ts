@@ -22,10 +22,20 @@ export function openAccounts(
 }
 
 function openAccount(ledger: Ledger, dimension: CatalogueDimension, plan: Plan | undefined): Account {
-  const blank: Account = {
-    dimension: dimension.id,
-    from: dimension.from,
-    divisor: dimension.divisor,
+  const blank = blankAccount(dimension);
+  const anchorMs = Date.parse(ledger.anchor);
+  if (anchorMs <= parseHourKey(ledger.lastClosedHour)) return blank;
+  const identity = { dimension: dimension.id, divisor: BigInt(dimension.divisor) };
+  const period = periodOf(plan, identity, { hour: shiftHour(ledger.lastClosedHour, 1), anchorMs });
+  return openPeriod(blank, period, { edge: ledger.lastClosedHour, opening: 0n });
+}
+
+/** An account with nothing in it and no period yet. */
+export function blankAccount({ id, from, divisor }: CatalogueDimension): Account {
+  return {
+    dimension: id,
+    from,
+    divisor,
     dueClosed: "0",
     periods: [],
     segments: [],
@@ -36,9 +46,4 @@ function openAccount(ledger: Ledger, dimension: CatalogueDimension, plan: Plan |
     backlog: "0",
     usualHour: "0",
   };
-  const anchorMs = Date.parse(ledger.anchor);
-  if (anchorMs <= parseHourKey(ledger.lastClosedHour)) return blank;
-  const identity = { dimension: dimension.id, divisor: BigInt(dimension.divisor) };
-  const period = periodOf(plan, identity, { hour: shiftHour(ledger.lastClosedHour, 1), anchorMs });
-  return openPeriod(blank, period, { edge: ledger.lastClosedHour, opening: 0n });
 }

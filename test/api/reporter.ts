@@ -1,4 +1,3 @@
-import { randomUUID } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,13 +6,9 @@ import { createKubectl } from "../../scripts/demo/kubectl.ts";
 import { type CommandResult, tryCommand } from "../../scripts/run-command.ts";
 import { ensureKubectl } from "../../scripts/tools/helm-and-kubectl.ts";
 import type { Emulator } from "../../services/emulator/app.ts";
-import { readClockOffset } from "../../services/meter/reporter/clock-offset.ts";
+import { composeReporter } from "../../services/meter/reporter/compose.ts";
 import { readEnvironment, readTerms } from "../../services/meter/reporter/config.ts";
-import { createTokenSource } from "../../services/meter/reporter/identity.ts";
-import { createKubeBooks } from "../../services/meter/reporter/kube.ts";
-import { createMarketplace } from "../../services/meter/reporter/marketplace.ts";
 import { createReporterMetrics } from "../../services/meter/reporter/metrics.ts";
-import { createReporter } from "../../services/meter/reporter/reporter.ts";
 import { systemClock } from "../../services/runtime/clock.ts";
 import { inClusterOptions } from "../../services/runtime/kube/in-cluster.ts";
 import { kubeconfigOptions } from "../../services/runtime/kube/kubeconfig.ts";
@@ -21,7 +16,6 @@ import { SERVICE_ACCOUNTS } from "../../services/runtime/kube/resources.ts";
 import { createKubeClient } from "../../services/runtime/kube/transport.ts";
 import type { ResourceRef } from "../../services/runtime/kube/types.ts";
 import { createLogger } from "../../services/runtime/log.ts";
-import { createServerTime } from "../../services/runtime/server-time.ts";
 import { find, render } from "../chart/helm.ts";
 import { type ApiHarness, must } from "./harness.ts";
 
@@ -112,29 +106,14 @@ function startLeader(env: Readonly<Record<string, string>>): { stop(): Promise<v
     clock: systemClock,
     fieldValidation: "Strict",
   });
-  const time = createServerTime(systemClock);
-  const reporter = createReporter({
-    books: createKubeBooks({
-      client,
-      offerResourceId: terms.offerResourceId,
-      onDate: (dateMs) => time.observe(dateMs),
-      log,
-    }),
-    marketplace: createMarketplace({
-      baseUrl: environment.SUPERCARGO_MARKETPLACE_URL,
-      token: createTokenSource(environment.SUPERCARGO_CLIENT_ID),
-      clock: systemClock,
-      newId: randomUUID,
-    }),
+  const reporter = composeReporter({
+    environment,
     terms,
-    time,
-    clock: systemClock,
     client,
     random: Math.random,
-    log,
     metrics: createReporterMetrics(new Registry(), terms),
+    log,
     isLeader: () => true,
-    readOffset: () => readClockOffset(environment.SUPERCARGO_CLOCK_URL ?? "", systemClock),
   });
   const leading = new AbortController();
   const done = reporter.lead(leading.signal);

@@ -1,3 +1,4 @@
+import { blankAccount } from "#core/accounts.ts";
 import type { Account, Ledger } from "#core/api/usage-ledger.ts";
 import { countedByAgent, type PodView, sumOf } from "#core/counted.ts";
 import { newLedger, settlePod } from "#core/ledger.ts";
@@ -147,28 +148,11 @@ function bear(world: PlanWorld, plan: Plan): Ledger {
   const birth = { offerResourceId: "r", mode: "Marketplace" as const, planId: plan.id, catalogueDigest: "", term: 1 };
   const ledger = { ...newLedger({ ...birth, nowMs: firstMs }), anchor: toIso(parseHourKey(world.anchor)) };
   const accounts = world.catalogue.dimensions.map((dimension) => {
-    const account = emptyAccount(dimension);
+    const account = blankAccount(dimension);
     const period = termsOf(account, { ledger, hour: world.first }, plan);
     return openPeriod(account, period, { edge: ledger.lastClosedHour, opening: 0n });
   });
   return { ...ledger, accounts };
-}
-
-function emptyAccount({ id, from, divisor }: Catalogue["dimensions"][number]): Account {
-  return {
-    dimension: id,
-    from,
-    divisor,
-    dueClosed: "0",
-    periods: [],
-    segments: [],
-    acceptedBefore: "0",
-    acceptedDays: [],
-    reservations: [],
-    dropped: "0",
-    backlog: "0",
-    usualHour: "0",
-  };
 }
 
 function termsOf(

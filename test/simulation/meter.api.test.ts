@@ -12,13 +12,9 @@ import type { KubeObject } from "#runtime/kube/types.ts";
 import { createLogger } from "#runtime/log.ts";
 import { createServerTime } from "#runtime/server-time.ts";
 import { startEmulator, type Emulator } from "../../services/emulator/app.ts";
-import { readClockOffset } from "../../services/meter/reporter/clock-offset.ts";
+import { composeReporter } from "../../services/meter/reporter/compose.ts";
 import { readEnvironment, readTerms } from "../../services/meter/reporter/config.ts";
-import { createTokenSource } from "../../services/meter/reporter/identity.ts";
-import { createKubeBooks } from "../../services/meter/reporter/kube.ts";
-import { createMarketplace } from "../../services/meter/reporter/marketplace.ts";
 import { createReporterMetrics } from "../../services/meter/reporter/metrics.ts";
-import { createReporter } from "../../services/meter/reporter/reporter.ts";
 import { openControlFile } from "../../services/meter/sidecar/control-file.ts";
 import { createSidecarMetrics } from "../../services/meter/sidecar/metrics.ts";
 import { followPodUsage } from "../../services/meter/sidecar/pod-usage.ts";
@@ -132,29 +128,14 @@ function startReporter(): { stop(): Promise<void> } {
     SUPERCARGO_MARKETPLACE_URL: `${emulator.url}/api/`,
   });
   const terms = readTerms(environment, readFileSync("charts/supercargo/files/catalogue.yaml", "utf8"));
-  const time = createServerTime(systemClock);
-  const reporter = createReporter({
-    books: createKubeBooks({
-      client: api.client,
-      offerResourceId: resourceId,
-      onDate: (dateMs) => time.observe(dateMs),
-      log,
-    }),
-    marketplace: createMarketplace({
-      baseUrl: environment.SUPERCARGO_MARKETPLACE_URL,
-      token: createTokenSource(clientId),
-      clock: systemClock,
-      newId: randomUUID,
-    }),
+  const reporter = composeReporter({
+    environment,
     terms,
-    time,
-    clock: systemClock,
     client: api.client,
     random: Math.random,
-    log,
     metrics: createReporterMetrics(new Registry(), terms),
+    log,
     isLeader: () => true,
-    readOffset: () => readClockOffset(environment.SUPERCARGO_CLOCK_URL ?? "", systemClock),
   });
   const leading = new AbortController();
   const done = reporter.lead(leading.signal);

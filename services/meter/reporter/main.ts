@@ -9,18 +9,13 @@ import { createKubeClient } from "#runtime/kube/transport.ts";
 import { createLogger, type Logger } from "#runtime/log.ts";
 import { createMetrics } from "#runtime/metrics.ts";
 import { startServer } from "#runtime/server.ts";
-import { createServerTime } from "#runtime/server-time.ts";
 import { stopOnSignal } from "#runtime/shutdown.ts";
-import { readClockOffset } from "./clock-offset.ts";
 import { openDoor } from "./commands/door.ts";
 import { runCommand } from "./commands/run.ts";
+import { composeReporter } from "./compose.ts";
 import { readEnvironment, readTerms } from "./config.ts";
 import type { Terms } from "./desk.ts";
-import { createTokenSource } from "./identity.ts";
-import { createKubeBooks } from "./kube.ts";
-import { createMarketplace } from "./marketplace.ts";
 import { createReporterMetrics } from "./metrics.ts";
-import { createReporter } from "./reporter.ts";
 
 /** The chart's Role names it. */
 const LEASE_NAME = "supercargo-reporter";
@@ -45,29 +40,14 @@ async function report(): Promise<void> {
     random: Math.random,
     log,
   });
-  const time = createServerTime(systemClock);
-  const reporter = createReporter({
-    books: createKubeBooks({
-      client,
-      offerResourceId: terms.offerResourceId,
-      onDate: (dateMs) => time.observe(dateMs),
-      log,
-    }),
-    marketplace: createMarketplace({
-      baseUrl: environment.SUPERCARGO_MARKETPLACE_URL,
-      token: createTokenSource(environment.SUPERCARGO_CLIENT_ID),
-      clock: systemClock,
-      newId: randomUUID,
-    }),
+  const reporter = composeReporter({
+    environment,
     terms,
-    time,
-    clock: systemClock,
     client,
     random: Math.random,
-    log,
     metrics: own,
+    log,
     isLeader: () => election.isLeader(),
-    readOffset: offsetReader(environment.SUPERCARGO_CLOCK_URL),
   });
   let leading = Promise.resolve();
   const election = createElection({
@@ -124,10 +104,6 @@ async function command(args: readonly string[]): Promise<number> {
   } finally {
     client?.close();
   }
-}
-
-function offsetReader(url: string | undefined): (() => Promise<number>) | undefined {
-  return url === undefined ? undefined : () => readClockOffset(url, systemClock);
 }
 
 function warnWhenSilent(terms: Terms, log: Logger): void {
