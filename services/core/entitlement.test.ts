@@ -63,6 +63,16 @@ describe("toGrants()", () => {
     ]);
   });
 
+  it("gives the ceiling 0 where the plan limits and there is no lease yet: without one a pod counts without end", () => {
+    const current = { ...granted, leases: [{ dimension: "e", upTo: "7" }] };
+    const two = { ...terms, limited: ["d", "e"] };
+    expect(toGrants(two, specOf(current)).leases).toEqual([
+      { dimension: "e", upTo: "7" },
+      { dimension: "d", upTo: "0" },
+    ]);
+    expect(toGrants({ ...terms, limited: [] }, specOf(undefined))).not.toHaveProperty("leases");
+  });
+
   it("says K where it is not the pod's own", () => {
     expect(toGrants(terms, specOf(granted))).not.toHaveProperty("checkpointSeconds");
     const grants = toGrants({ ...terms, podCount: 10_000 }, specOf(granted));

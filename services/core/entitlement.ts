@@ -59,6 +59,7 @@ export function grantDue(spec: PodUsageSpec, terms: GrantTerms): boolean {
 /**
  * The grant of one pod. The offset never falls; leases that are not given anew stay as they are. A lease of a dimension
  * that the plan limits no more is raised beyond reach: two field managers own the list, so ours alone cannot empty it.
+ * A pod that has no lease of a limited dimension yet gets the ceiling 0: with none at all it would count without end.
  */
 export function toGrants(terms: GrantTerms, spec: PodUsageSpec, upTo: ReadonlyMap<string, bigint> = new Map()): Grants {
   const current = spec.grants;
@@ -85,6 +86,7 @@ function toLeases(
   const ceilings = new Map(
     current.map((lease) => [lease.dimension, limited.includes(lease.dimension) ? lease.upTo : COUNT_MAX.toString()]),
   );
+  for (const dimension of limited) if (!ceilings.has(dimension)) ceilings.set(dimension, "0");
   for (const [dimension, ceiling] of upTo) ceilings.set(dimension, ceiling.toString());
   return [...ceilings].map(([dimension, ceiling]) => ({ dimension, upTo: ceiling }));
 }
