@@ -84,6 +84,8 @@ export function desiredControl(input: {
   };
 }
 
+type GrantSettings = Pick<Settings, "offerResourceId" | "planId" | "grantLifeSeconds" | "limitedDimensions">;
+
 /**
  * The first grant of a new pod: the entitlement that the reporter gave last, else a fresh one. A pod born during an
  * outage of ours gets what its siblings have, no more, and of what the plan limits nothing yet: only the reporter knows
@@ -91,7 +93,7 @@ export function desiredControl(input: {
  */
 export function firstGrants(
   known: readonly PodUsageSpec[],
-  context: { readonly settings: Settings; readonly nowMs: number },
+  context: { readonly settings: GrantSettings; readonly nowMs: number },
 ): Grants {
   const { settings, nowMs } = context;
   const newest = known

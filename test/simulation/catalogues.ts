@@ -51,6 +51,17 @@ export const CATALOGUE: Catalogue = catalogueSchema.parse({
       billing: "Custom",
       dimensions: [{ id: "tool_action", ...month("4"), hard: "30" }, { id: "tokens_1k_in" }],
     },
+    {
+      id: "bounded",
+      displayName: "Two prices for conversations, and an end of both",
+      billing: "Custom",
+      dimensions: [
+        { id: "tool_action" },
+        { id: "tokens_1k_in", ...year("3"), hard: "12" },
+        { id: "chats", ...month("5"), upTo: "15" },
+        { id: "chats_t2", ...month("15"), hard: "40" },
+      ],
+    },
     { id: "gratis", displayName: "Gratis", billing: "Free", dimensions: [{ id: "tool_action" }] },
   ],
 });

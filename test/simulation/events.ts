@@ -1,3 +1,5 @@
+import { limitedDimensions } from "#core/leases.ts";
+import { findPlan } from "#core/plan.ts";
 import type { Stop } from "./gate.ts";
 import { createRandom, type Random } from "./random.ts";
 import { USED } from "./catalogues.ts";
@@ -33,8 +35,8 @@ interface EventShapes {
   Advance: { readonly seconds: number };
   /** To `seconds` after the next edge of an hour. */
   Hour: { readonly seconds: number };
-  /** A leader's turn; at its call number `at` it is stopped, unless 0. */
-  Cycle: Turn;
+  /** A leader's turn; at its call number `at`, or the `at`th of a kind, it is stopped, unless 0. */
+  Cycle: Turn & { readonly call?: "applyGrants" };
   /** A leader that stood still goes on. */
   Resume: Turn;
   /** A request that was given up arrives. */
@@ -72,6 +74,7 @@ export type EventKind = keyof EventShapes;
 export type EventOf<K extends EventKind> = { readonly kind: K } & EventShapes[K];
 export type SimEvent = { [K in EventKind]: EventOf<K> }[EventKind];
 
+type Used = (typeof USED)[number];
 type Maker = (random: Random) => readonly SimEvent[];
 
 const PODS = 4;
@@ -101,14 +104,13 @@ const plain =
   (kind: "Suspend" | "Activate" | "Recreate" | "Operator" | "Backup" | "DeleteLedger"): Maker =>
   () => [{ kind }];
 
-const cycle: Maker = (random) => [
-  {
-    kind: "Cycle",
-    leader: random.chance(0.8) ? 0 : 1,
-    at: random.chance(0.6) ? 0 : 1 + random.int(random.chance(0.5) ? 12 : 40),
-    how: random.pick(STOPS),
-  },
-];
+const cycleOf = (random: Random): EventOf<"Cycle"> => ({
+  kind: "Cycle",
+  leader: random.chance(0.8) ? 0 : 1,
+  at: random.chance(0.6) ? 0 : 1 + random.int(random.chance(0.5) ? 12 : 40),
+  how: random.pick(STOPS),
+});
+const cycle: Maker = (random) => [cycleOf(random)];
 
 const hour: Maker = (random) => [
   { kind: "Hour", seconds: random.chance(0.8) ? 45 + random.int(120) : random.int(45) },
@@ -147,6 +149,48 @@ const relapse: Maker = (random) => {
     { kind: "Uncut", pod: late },
   ];
 };
+
+/**
+ * A leader stands still, or gives up, as it is about to raise the ceiling of a pod that then is cut off; another takes its
+ * place and gives what is left to the other pod; then the first one's write arrives.
+ */
+const usurp =
+  (limited: readonly Used[]): Maker =>
+  (random) => {
+    const idle = random.int(2);
+    const one = [random.pick(limited)];
+    const use = (number: number): SimEvent => useOf(random, one, number);
+    const turn = (leader: number): SimEvent => ({ kind: "Cycle", leader, at: 0, how: "Crash" });
+    const press = (): SimEvent[] => [use(1 - idle), use(1 - idle), { kind: "Advance", seconds: 70 }, turn(1)];
+    return [
+      turn(0),
+      turn(0),
+      use(idle),
+      { kind: "Advance", seconds: 70 },
+      { kind: "Cycle", leader: 0, call: "applyGrants", at: 1 + random.int(2), how: random.pick(["Pause", "Delay"]) },
+      { kind: "Cut", pod: idle },
+      ...Array.from({ length: 2 + random.int(5) }, press).flat(),
+      { kind: "Resume", leader: 0, at: 0, how: "Crash" },
+      { kind: "Land", index: 0 },
+      { kind: "Uncut", pod: idle },
+    ];
+  };
+
+/** Pods come up against the cap, and a reporter that gives them more may fail in the middle of it. */
+const press =
+  (limited: readonly Used[]): Maker =>
+  (random) => [
+    useOf(random, limited, pod(random)),
+    { kind: "Advance", seconds: 10 + random.int(80) },
+    ...(random.chance(0.7)
+      ? cycle(random)
+      : [{ ...cycleOf(random), call: "applyGrants" as const, at: 1 + random.int(3) }]),
+  ];
+
+function useOf(random: Random, of: readonly Used[], number: number): SimEvent {
+  const [dimension, most] = random.pick(of);
+  return { kind: "Use", pod: number, dimension, amount: 1 + random.int(most) };
+}
 
 const ORDINARY: readonly (readonly [number, Maker])[] = [
   [22, use],
@@ -215,8 +259,25 @@ export function makeEvents(seed: number, index: number, setup: Setup): SimEvent[
   const events: SimEvent[] = [];
   for (let pods = 1 + random.int(3); pods > 0; pods -= 1) events.push({ kind: "AddPod", agent: random.int(3) });
   events.push({ kind: "Advance", seconds: 10 }, { kind: "Cycle", leader: 0, at: 0, how: "Crash" });
-  while (events.length < wanted) events.push(...random.weighted(MAKERS[setup.profile])(random));
+  const limited = limitedOf(setup);
+  const makers = [...MAKERS[setup.profile], ...cappedMakers(limited)];
+  if (limited.length > 0 && random.chance(0.5)) events.push(...usurp(limited)(random));
+  while (events.length < wanted) events.push(...random.weighted(makers)(random));
   return setup.calm ? events.filter(isCalm).map(calmDown) : events;
+}
+
+/** What the plan puts a cap on. */
+function limitedOf({ catalogue, planId }: Setup): readonly Used[] {
+  const bases = limitedDimensions(findPlan(catalogue, planId), catalogue);
+  return USED.filter(([dimension]) => bases.includes(dimension));
+}
+
+function cappedMakers(limited: readonly Used[]): typeof ORDINARY {
+  if (limited.length === 0) return [];
+  return [
+    [4, usurp(limited)],
+    [15, press(limited)],
+  ];
 }
 
 /** Nothing that would let a leader begin anew, or a slot die. */

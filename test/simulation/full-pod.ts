@@ -1,5 +1,7 @@
+import { z } from "zod";
 import { readMetered } from "#core/exposition.ts";
 import { openCounters, type Counters } from "#runtime/counters.ts";
+import { createHolds, type Holds } from "#runtime/holds.ts";
 import { createServerTime } from "#runtime/server-time.ts";
 import { openControlFile } from "../../services/meter/sidecar/control-file.ts";
 import { createSidecarMetrics } from "../../services/meter/sidecar/metrics.ts";
@@ -8,6 +10,7 @@ import type { Scraper } from "../../services/meter/sidecar/prometheus.ts";
 import { createSidecar, type Sidecar } from "../../services/meter/sidecar/sidecar.ts";
 import { openStateLog } from "../../services/meter/sidecar/state-log.ts";
 import type { LogFate } from "./events.ts";
+import { countHeld, type Lease } from "./held.ts";
 import { peekFile, pokeFile } from "./memory-fs.ts";
 import { PodLife } from "./pod-life.ts";
 import type { PodDoor, PodProcesses } from "./pod-processes.ts";
@@ -29,12 +32,24 @@ export function startFullPod(door: PodDoor): PodProcesses {
       bootId: `boot${boots}`,
     });
   let counters = open();
+  const newHolds = (): Holds =>
+    createHolds({
+      total: (dimension) => counters.total(dimension),
+      leases: () => readLeases(file("control.json")),
+      monotonicMs: () => door.nowMs(),
+    });
+  let holds = newHolds();
+  const echo = (): void => {
+    const leases = holds.echo();
+    if (Object.keys(leases).length > 0) counters.echo({ configDigest: "", controlDigest: "", mode: "", leases });
+  };
   let earlier = peekFile(file("counters"));
   const scrape = (): Scrape => scrapeOf(counters.exposition(), door);
   let [life, sidecar] = startSidecar(door, { file, scrape });
   const crashService = (): void => {
     counters.close();
     counters = open();
+    holds = newHolds();
   };
   const crashSidecar = (log: LogFate): void => {
     life.isDead = true;
@@ -44,11 +59,15 @@ export function startFullPod(door: PodDoor): PodProcesses {
   return {
     count(dimension, amount) {
       if (sidecar.notReady() !== undefined) return false;
-      earlier = peekFile(file("counters"));
-      counters.count({ [dimension]: amount });
-      return true;
+      return countHeld(holds, { [dimension]: amount }, () => {
+        earlier = peekFile(file("counters"));
+        counters.count({ [dimension]: amount });
+      });
     },
-    wake: () => life.wake(),
+    wake() {
+      echo();
+      life.wake();
+    },
     told: (object) => life.told(object),
     cut: () => life.cut(),
     async end() {
@@ -71,6 +90,14 @@ export function startFullPod(door: PodDoor): PodProcesses {
       crashSidecar("Kept");
     },
   };
+}
+
+const controlLeasesSchema = z.object({ leases: z.array(z.object({ dimension: z.string(), upTo: z.string() })) });
+
+/** The ceilings that the sidecar wrote for the service. */
+function readLeases(path: string): readonly Lease[] {
+  const bytes = peekFile(path);
+  return bytes ? controlLeasesSchema.parse(JSON.parse(new TextDecoder().decode(bytes))).leases : [];
 }
 
 type Scrape = Awaited<ReturnType<Scraper["scrape"]>>;

@@ -15,6 +15,8 @@ export class Gate {
   calls = 0;
   stopAt = 0;
   how: Stop = "Crash";
+  /** Only calls of this name count; nothing: all do. */
+  only: string | undefined;
   /** Told when the process stands still. */
   onPause: () => void = () => undefined;
   /** Takes requests that land later. */
@@ -25,11 +27,12 @@ export class Gate {
     this.delay = delay;
   }
 
-  /** Stops at the `at`th call from now; 0: at none. */
-  arm(at: number, how: Stop): void {
+  /** Stops at the `at`th call from now, or the `at`th of that name; 0: at none. */
+  arm(at: number, how: Stop, only?: string): void {
     this.calls = 0;
     this.stopAt = at;
     this.how = how;
+    this.only = only;
   }
 
   get isPaused(): boolean {
@@ -42,9 +45,8 @@ export class Gate {
     resume?.();
   }
 
-  async pass<T>(run: () => T): Promise<T> {
-    this.calls += 1;
-    if (this.calls !== this.stopAt) return run();
+  async pass<T>(run: () => T, call?: string): Promise<T> {
+    if (!this.#isStop(call)) return run();
     switch (this.how) {
       case "Crash":
         throw new Crash();
@@ -68,6 +70,12 @@ export class Gate {
         return result;
       }
     }
+  }
+
+  #isStop(call: string | undefined): boolean {
+    if (this.only !== undefined && call !== this.only) return false;
+    this.calls += 1;
+    return this.calls === this.stopAt;
   }
 
   #hold(): Promise<void> {

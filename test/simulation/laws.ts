@@ -5,6 +5,7 @@ import { toBaseUnits } from "#core/outcome.ts";
 import { dueAt } from "#core/overage.ts";
 import { HOUR_MS, parseHourKey } from "#core/time.ts";
 import { dueByOracle, isPeriodVague } from "./oracle.ts";
+import { checkCaps } from "./cap-law.ts";
 import { USED } from "./catalogues.ts";
 
 import type { World } from "./world.ts";
@@ -30,6 +31,7 @@ export function checkStep(world: World): void {
     const accepted = acceptedByUs(world, base);
     if (accepted > counted) world.report("I1", `${accepted} of ${base} were accepted, ${counted} were counted`);
   }
+  checkCaps(world);
   const ledger = world.api.ledger;
   if (!ledger) return;
   if (world.apiNowMs() - parseHourKey(ledger.value.lastClosedHour) > LATE_MS) world.happened.add("Late");

@@ -75,12 +75,12 @@ export class Leader {
     this.#running = undefined;
   }
 
-  /** One cycle, until its end or its stop. A process that stands still begins none. */
-  async cycle(at: number, how: Stop): Promise<void> {
+  /** One cycle, until its end or its stop, at any call or at one of that name. A process that stands still begins none. */
+  async cycle(at: number, how: Stop, call?: "applyGrants"): Promise<void> {
     if (this.isPaused) return;
     this.#desk ??= this.#makeDesk();
     const desk = this.#desk;
-    this.#gate.arm(at, how);
+    this.#gate.arm(at, how, call);
     const skewMs = this.#door.nodeSkewMs();
     await this.#turn(() => {
       this.#running = runCycle(desk, { offsetSeconds: 0, skewMs }).then(
@@ -139,7 +139,7 @@ export class Leader {
       listPodUsages: (wanted) => gate.pass(() => [...api.podUsages.values()].map((pod) => thin(pod, wanted))),
       isPodGone: (object) => gate.pass(() => this.#door.isPodGone(object.metadata.name)),
       deletePodUsage: (object) => gate.pass(() => api.deletePodUsage(object)),
-      applyGrants: (object, grants) => gate.pass(() => api.applyGrants(object, grants)),
+      applyGrants: (object, grants) => gate.pass(() => api.applyGrants(object, grants), "applyGrants"),
     };
   }
 

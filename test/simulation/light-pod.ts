@@ -10,9 +10,11 @@ import {
   toPodUsageStatus,
 } from "#core/sidecar-fold.ts";
 import { hourKey, toIso } from "#core/time.ts";
+import { createHolds, type Holds } from "#runtime/holds.ts";
 import type { LogFate } from "./events.ts";
 import type { PodDoor, PodProcesses } from "./pod-processes.ts";
 import { USED } from "./catalogues.ts";
+import { countHeld, echoOf, type Lease } from "./held.ts";
 import { CHECKPOINT_SECONDS } from "./setup.ts";
 
 /** Files of the pod as values: what survives its processes. */
@@ -20,6 +22,8 @@ interface Disk {
   epoch: string;
   counters: Map<string, bigint>;
   log: SidecarState | undefined;
+  /** The ceilings in the control file; nothing: no grant has arrived yet. */
+  leases: readonly Lease[] | undefined;
 }
 
 /** A sidecar's memory. */
@@ -28,7 +32,9 @@ interface Mind {
   /** The log was whole, or the PodUsage has answered. */
   restored: boolean;
   object: PodUsage | undefined;
-  published: { readonly atMs: number; readonly totals: string; readonly hour: string } | undefined;
+  published:
+    | { readonly atMs: number; readonly totals: string; readonly hour: string; readonly leases: string }
+    | undefined;
 }
 
 /**
@@ -38,11 +44,18 @@ interface Mind {
 export function startLightPod(door: PodDoor): PodProcesses {
   let epochs = 0;
   const newEpoch = (): string => `e${(epochs += 1)}`;
-  const disk: Disk = { epoch: newEpoch(), counters: zeros(), log: undefined };
+  const disk: Disk = { epoch: newEpoch(), counters: zeros(), log: undefined, leases: undefined };
   const startedMs = door.nowMs();
   let mind = bearMind(disk);
   let earlier = new Map(disk.counters);
-  const turn = (final: boolean): void => takeTurn({ door, disk, mind, startedMs }, final);
+  const newHolds = (): Holds =>
+    createHolds({
+      total: (dimension) => disk.counters.get(dimension) ?? 0n,
+      leases: () => disk.leases ?? [],
+      monotonicMs: () => door.nowMs(),
+    });
+  let holds = newHolds();
+  const turn = (final: boolean): void => takeTurn({ door, disk, mind, startedMs, holds }, final);
   const crashSidecar = (log: LogFate): void => {
     if (log !== "Kept") disk.log = undefined;
     mind = bearMind(disk);
@@ -50,25 +63,28 @@ export function startLightPod(door: PodDoor): PodProcesses {
   return {
     count(dimension, amount) {
       if (mind.object === undefined && mind.published === undefined) return false;
-      earlier = new Map(disk.counters);
-      disk.counters.set(dimension, (disk.counters.get(dimension) ?? 0n) + amount);
-      return true;
+      if (disk.leases === undefined) return false;
+      return countHeld(holds, { [dimension]: amount }, () => {
+        earlier = new Map(disk.counters);
+        disk.counters.set(dimension, (disk.counters.get(dimension) ?? 0n) + amount);
+      });
     },
     wake: () => turn(false),
-    told: () => undefined,
+    told: (object) => obey(disk, object),
     cut: () => undefined,
     async end() {
       // Tries again until its time is over: a single failed write costs nothing.
       for (let tries = 0; tries < 3; tries += 1) turn(true);
     },
     stop: () => undefined,
-    crashService: () => undefined,
+    crashService: () => void (holds = newHolds()),
     dropCounters: () => void (disk.counters = earlier),
     crashSidecar,
     reboot() {
       disk.epoch = newEpoch();
       disk.counters = zeros();
       earlier = zeros();
+      holds = newHolds();
       crashSidecar("Kept");
     },
   };
@@ -79,12 +95,14 @@ interface Work {
   readonly disk: Disk;
   readonly mind: Mind;
   readonly startedMs: number;
+  readonly holds: Holds;
 }
 
 function takeTurn(work: Work, final: boolean): void {
   const { door, disk, mind } = work;
   const isCut = door.isCut();
   if (!isCut) mind.object = door.api.podUsages.get(door.uid);
+  if (!isCut) obey(disk, mind.object);
   restore(mind, isCut);
   if (!mind.restored) return;
   const reading = read(disk, final ? "File" : scrapeSource(door));
@@ -94,7 +112,7 @@ function takeTurn(work: Work, final: boolean): void {
   if (mind.state.hour !== "" || mind.object)
     mind.state = applyTime(mind.state, { nowMs, hour: hourKey(nowMs), upMs: door.nowMs() - work.startedMs });
   disk.log = mind.state;
-  if (final || isDue(mind, door.nowMs())) publish(work, final);
+  if (final || isDue(work, door.nowMs())) publish(work, final);
 }
 
 function restore(mind: Mind, isCut: boolean): void {
@@ -114,22 +132,29 @@ function read(disk: Disk, source: Reading["source"]): Reading {
   return { epoch: disk.epoch, counters: disk.counters, source };
 }
 
-function isDue(mind: Mind, nowMs: number): boolean {
+function isDue({ mind, holds }: Work, nowMs: number): boolean {
   const { published, state } = mind;
   if (!published) return true;
   if (published.hour !== state.hour) return true;
+  if (published.leases !== acksOf(holds) && nowMs - published.atMs >= 1000) return true;
   return nowMs - published.atMs >= CHECKPOINT_SECONDS * 1000 && published.totals !== JSON.stringify(state.totals);
 }
 
-function publish({ door, mind, disk }: Work, final: boolean): void {
+function publish({ door, mind, disk, holds }: Work, final: boolean): void {
   mind.state = { ...mind.state, sequence: (BigInt(mind.state.sequence) + 1n).toString() };
   disk.log = mind.state;
   const version = mind.object?.metadata.resourceVersion;
   if (door.isCut() || version === undefined) return;
   const reportedAt = toIso(door.apiNowMs());
-  const status = toPodUsageStatus(mind.state, { final, reportedAt, enforced: undefined, leases: [] });
+  const echo = echoOf(holds, mind.state);
+  const status = toPodUsageStatus(mind.state, { final, reportedAt, enforced: undefined, leases: echo ?? [] });
   if (put(door, version, status))
-    mind.published = { atMs: door.nowMs(), totals: JSON.stringify(mind.state.totals), hour: mind.state.hour };
+    mind.published = {
+      atMs: door.nowMs(),
+      totals: JSON.stringify(mind.state.totals),
+      hour: mind.state.hour,
+      leases: acksOf(holds),
+    };
 }
 
 /** True when the sidecar knows that its write arrived. */
@@ -142,6 +167,15 @@ function put(door: PodDoor, version: string, status: PodUsageStatus): boolean {
     return false;
   }
   return land() && fault === undefined;
+}
+
+/** control.json, as the sidecar writes it: before the first grant there is none. */
+function obey(disk: Disk, object: PodUsage | undefined): void {
+  if (object?.spec.grants) disk.leases = object.spec.grants.leases ?? [];
+}
+
+function acksOf(holds: Holds): string {
+  return JSON.stringify(Object.entries(holds.echo()).map(([dimension, { applied }]) => [dimension, applied]));
 }
 
 function bearMind(disk: Disk): Mind {

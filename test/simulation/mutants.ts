@@ -300,6 +300,39 @@ export const MUTANTS: readonly Mutant[] = [
     ],
   },
   {
+    // A ceiling on the total, spent as if it were so much more from the moment it was read.
+    name: "lease-as-an-amount",
+    patches: [
+      {
+        file: "/services/runtime/holds.ts",
+        find: "  const heldOf = (dimension: string): bigint => held.get(dimension) ?? 0n;\n",
+        replace:
+          "  const heldOf = (dimension: string): bigint => held.get(dimension) ?? 0n;\n" +
+          "  const starts = new Map<string, bigint>();\n" +
+          "  const spentOf = (dimension: string, upTo: string): bigint => {\n" +
+          "    const lease = `${dimension} ${upTo}`;\n" +
+          "    if (!starts.has(lease)) starts.set(lease, options.total(dimension));\n" +
+          "    return options.total(dimension) - (starts.get(lease) ?? 0n);\n" +
+          "  };\n",
+      },
+      {
+        file: "/services/runtime/holds.ts",
+        find: "options.total(dimension) + heldOf(dimension) + amount <= BigInt(upTo)",
+        replace: "spentOf(dimension, upTo) + heldOf(dimension) + amount <= BigInt(upTo)",
+      },
+    ],
+  },
+  {
+    name: "new-leader-grants-without-restamping",
+    patches: [
+      {
+        file: `${REPORTER}/grants.ts`,
+        find: "input.pods.filter((pod) => !isStamped(desk, pod, terms.term))",
+        replace: "input.pods.filter((pod) => desk.memory.leases.doubts.has(pod.metadata.name))",
+      },
+    ],
+  },
+  {
     name: "log-lost-epoch-recounted",
     patches: [
       { file: `${CORE}/sidecar-fold.ts`, find: '    epoch: status.epoch ?? "",\n', replace: '    epoch: "",\n' },

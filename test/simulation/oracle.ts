@@ -70,6 +70,13 @@ export function isPeriodVague(world: World, id: string): boolean {
   );
 }
 
+/** Base units counted in the period of now. */
+export function countedInPeriod(world: World, base: string, per: "Month" | "Year"): bigint {
+  const edge = edgesOf(world.setup, per).findLast((start) => start <= world.apiNowMs() && start > world.bornMs);
+  const total = countedAt(world, base, Infinity);
+  return edge === undefined ? total : total - countedAt(world, base, edge);
+}
+
 /** Base units that all pods had counted at an instant on the hour: the boundary there or the next one known, else all. */
 function countedAt(world: World, base: string, instantMs: number): bigint {
   let sum = 0n;

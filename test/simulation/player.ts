@@ -35,7 +35,7 @@ async function cycle(world: World, event: EventOf<"Cycle">): Promise<void> {
   noteTime(world);
   const other = world.leaders[1 - event.leader];
   if (!world.setup.splitBrain && other && !other.isPaused) other.kill();
-  await world.leaders[event.leader]?.cycle(event.at, event.how);
+  await world.leaders[event.leader]?.cycle(event.at, event.how, event.call);
 }
 
 /**
@@ -94,10 +94,16 @@ const HANDLERS: Handlers = {
   CrashService: onPod((pod) => pod.crashService()),
   CountersFall: onPod((pod) => pod.dropCounters()),
   CrashSidecar: (world, { pod, log }) => world.pods[pod]?.crashSidecar(log),
-  Reboot: (world, { pod, fileLost }) => world.pods[pod]?.reboot(fileLost),
+  Reboot: (world, { pod, fileLost }) => {
+    world.happened.add("Reboot");
+    world.pods[pod]?.reboot(fileLost);
+  },
   PodWrite: (world, { pod, fault }) => world.pods[pod]?.failWrite(fault),
   Scrape: (world, { pod, fault }) => world.pods[pod]?.failScrape(fault),
-  Skew: (world, { seconds }) => void (world.skewMs = seconds * 1000),
+  Skew: (world, { seconds }) => {
+    world.skewMs = seconds * 1000;
+    if (seconds !== 0) world.happened.add("Skew");
+  },
   NodeSkew: (world, { seconds }) => world.setNodeSkew(seconds * 1000),
   Operator: (world) => world.pods.forEach((pod) => world.operate(pod)),
   Backup: (world) => void (world.backup = world.api.backup()),

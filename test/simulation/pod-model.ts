@@ -2,6 +2,7 @@ import type { PodUsage } from "#core/api/pod-usage.ts";
 import type { ApiModel } from "./api-model.ts";
 import type { LogFate, PodWriteFault, ScrapeFault } from "./events.ts";
 import { startFullPod } from "./full-pod.ts";
+import { isLeaseNews } from "./held.ts";
 import { startLightPod } from "./light-pod.ts";
 import type { PodDoor, PodProcesses } from "./pod-processes.ts";
 import { USED } from "./catalogues.ts";
@@ -97,7 +98,10 @@ export class PodModel implements PodDoor {
   }
 
   get isDirty(): boolean {
-    return this.running && USED.some(([dimension]) => this.unpublished(dimension) > 0n);
+    if (!this.running) return false;
+    return (
+      USED.some(([dimension]) => this.unpublished(dimension) > 0n) || isLeaseNews(this.api.podUsages.get(this.uid))
+    );
   }
 
   wake(): void {
@@ -134,6 +138,11 @@ export class PodModel implements PodDoor {
     if (!this.running) return;
     this.#allowLoss(this.isCut() ? "4" : "3");
     this.#stop();
+  }
+
+  /** Whether somebody took it for gone while it ran, or it showed what it must not: no cap holds what it says. */
+  get isOrphan(): boolean {
+    return this.#orphanMs < Infinity;
   }
 
   /** Deleted by force, or its PodUsage by hand: once it is settled or gone, what it says no longer reaches anybody. */

@@ -72,6 +72,7 @@ export function makeSetup(seed: number, index: number, only?: Profile): Setup {
       [3, "tiers"],
       [2, "hybrid"],
       [2, "capped"],
+      [1, "bounded"],
     ] as const),
     calm: profile === "Foreign" && random.chance(0.5),
     switches: makeSwitches(random),

@@ -1,7 +1,10 @@
-import type { PodUsage, PodUsageStatus } from "#core/api/pod-usage.ts";
+import type { Grants, PodUsage, PodUsageStatus } from "#core/api/pod-usage.ts";
 import type { Intent } from "#core/api/usage-statement.ts";
 import type { Ledger } from "#core/api/usage-ledger.ts";
+import { limitedDimensions } from "#core/leases.ts";
+import { findPlan } from "#core/plan.ts";
 import { HOUR_MS, hourStart, parseHourKey, toIso } from "#core/time.ts";
+import { firstGrants } from "../../operator/desired/pod-usage.ts";
 import { ApiModel, type Backup, type PodChange } from "./api-model.ts";
 import { Leader, type LeaderDoor } from "./leader.ts";
 import { MarketModel } from "./market-model.ts";
@@ -132,9 +135,22 @@ export class World implements LeaderDoor {
   operate(pod: PodModel): void {
     if (!pod.inApi || this.api.podUsages.has(pod.uid)) return;
     this.api.putPodUsage(
-      bearPodUsage(pod, { nowMs: this.apiNowMs(), version: this.api.nextPodVersion(), planId: this.setup.planId }),
+      bearPodUsage(pod, {
+        nowMs: this.apiNowMs(),
+        version: this.api.nextPodVersion(),
+        grants: this.#firstGrants(),
+      }),
       "Spec",
     );
+  }
+
+  /** As the operator gives them: of what the plan limits nothing yet. */
+  #firstGrants(): Grants {
+    const { planId, catalogue } = this.setup;
+    const limited = limitedDimensions(findPlan(catalogue, planId), catalogue);
+    const settings = { offerResourceId: RESOURCE, planId, grantLifeSeconds: 86_400, limitedDimensions: limited };
+    const known = [...this.api.podUsages.values()].map(({ spec }) => spec);
+    return firstGrants(known, { settings, nowMs: this.apiNowMs() });
   }
 
   /** Time passes: sidecars turn where it matters, at most S after usage, K + S until it is published, at edges of hours. */
@@ -186,10 +202,9 @@ export function drain(): Promise<void> {
 
 function bearPodUsage(
   pod: PodModel,
-  at: { readonly nowMs: number; readonly version: string; readonly planId: string },
+  at: { readonly nowMs: number; readonly version: string; readonly grants: Grants },
 ): PodUsage {
   const [namespace, agentDeployment = ""] = pod.agent.split("/");
-  const entitlement = { state: "Active" as const, planId: at.planId, validUntil: toIso(at.nowMs + DAY_MS) };
   return {
     apiVersion: "supercargo.dev/v1alpha1",
     kind: "PodUsage",
@@ -200,7 +215,7 @@ function bearPodUsage(
       agentDeployment,
       offerResourceId: RESOURCE,
       checkpointSeconds: CHECKPOINT_SECONDS,
-      grants: { term: 0, entitlement, clockOffsetSeconds: 0 },
+      grants: at.grants,
     },
   };
 }

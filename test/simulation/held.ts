@@ -1,0 +1,31 @@
+import type { PodUsage, PodUsageStatus } from "#core/api/pod-usage.ts";
+import type { SidecarState } from "#core/sidecar-fold.ts";
+import type { Holds } from "#runtime/holds.ts";
+import { toEcho } from "../../services/meter/sidecar/echo.ts";
+
+/** A ceiling as the control file holds it. */
+export interface Lease {
+  readonly dimension: string;
+  readonly upTo: string;
+}
+
+/** Work as the services do it: its worst case is held first, then it is counted, then released. False when it is refused. */
+export function countHeld(holds: Holds, need: Readonly<Record<string, bigint>>, count: () => void): boolean {
+  const held = holds.hold(need);
+  if (!held.ok) return false;
+  count();
+  held.release();
+  return true;
+}
+
+/** What the sidecar passes on of the ceilings that the service applies. */
+export function echoOf(holds: Holds, state: SidecarState): PodUsageStatus["leases"] {
+  const record = { sequence: 0, epoch: state.epoch, bootId: "", totals: {}, journalSequence: 0, mode: "" };
+  return toEcho({ ...record, configDigest: "", controlDigest: "", leases: holds.echo() }, state).leases;
+}
+
+/** The pod has not told yet which ceilings it applies, or that it needs more. */
+export function isLeaseNews(object: PodUsage | undefined): boolean {
+  const told = new Map(object?.status?.leases?.map(({ dimension, ack }) => [dimension, ack]));
+  return (object?.spec.grants?.leases ?? []).some(({ dimension, upTo }) => told.get(dimension) !== upTo);
+}
