@@ -3,6 +3,7 @@ import { z } from "zod";
 import { createKubectl, type Kubectl } from "../../scripts/demo/kubectl.ts";
 import type { CommandResult } from "../../scripts/run-command.ts";
 import { ensureKubectl } from "../../scripts/tools/helm-and-kubectl.ts";
+import { WRONG_CATALOGUES } from "../catalogue/wrong.ts";
 import { type LightCluster, startLightCluster } from "../cluster/local/light.ts";
 import { CHART, chartFlags, helm, type HelmMajor, helmTemplate, MAJORS, NAMESPACE, PROFILES, RELEASE } from "./helm.ts";
 
@@ -108,6 +109,12 @@ describe.each(MAJORS)("Helm %i", (major) => {
       "WARNING: the catalogue has no plan gold. Usage is counted and nothing can be posted until it has.",
     ],
     [
+      "a plan with a fee",
+      "marketplace",
+      { global: { azure: { marketplace: { planId: "hybrid" } } } },
+      "\n  base_month, per month, 1 due per month\n  workflow_completed, per conversation, 500 included per month\n",
+    ],
+    [
       "a plan without metering",
       "emulator",
       { catalogue: { plans: [{ id: "starter", displayName: "Starter", billing: "Free", dimensions: [] }] } },
@@ -118,6 +125,20 @@ describe.each(MAJORS)("Helm %i", (major) => {
     const command = ["upgrade", RELEASE, CHART, ...chartFlags({ profile }), "--dry-run=server"];
     const result = await helm(major, command, { kubeconfig: cluster.kubeconfig, values });
     expect(result.stdout).toContain(line);
+  });
+
+  it("installs nothing of a release whose catalogue is wrong, and leaves one that runs as it is", async () => {
+    const wrong = WRONG_CATALOGUES.filter(({ by }) => by !== "Reader");
+    const count = async (): Promise<number> =>
+      (await kubectl.run(["-n", NAMESPACE, "get", "secrets", "-l", "owner=helm", "-o", "name"])).split("\n").length;
+    const before = await count();
+    for (const { value } of [wrong[0], wrong.at(-1)].flatMap((one) => one ?? [])) {
+      const command = ["upgrade", "--install", RELEASE, CHART, ...chartFlags({ profile: "default" })];
+      const result = await helm(major, command, { kubeconfig: cluster.kubeconfig, values: { catalogue: value } });
+      expect(result.code).toBe(1);
+      expect(result.stderr).toContain("catalogue");
+    }
+    expect(await count()).toBe(before);
   });
 
   it("uninstalls, keeps definitions and agents, and installs again over them", async () => {

@@ -106,7 +106,8 @@ const GRACE_MS = 126_000;
 function openDesk(world: MeterWorld, catalogue: Catalogue, planId: string): Desk {
   const desk = world.desk();
   const plan = findPlan(catalogue, planId);
-  return { ...desk, memory: createMemory(), terms: { ...desk.terms, mode: "Marketplace", catalogue, plan, planId } };
+  const mode = plan?.billing === "Custom" ? ("Marketplace" as const) : ("Silent" as const);
+  return { ...desk, memory: createMemory(), terms: { ...desk.terms, mode, catalogue, plan, planId } };
 }
 
 function sell(world: MeterWorld, catalogue: Catalogue): void {

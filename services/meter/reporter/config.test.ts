@@ -71,8 +71,9 @@ describe("readTerms()", () => {
     expect(terms(env)).toMatchObject({ mode, offerResourceId });
   });
 
-  it("is silent for a plan that Azure meters itself or that is free", () => {
-    expect(terms(offer, catalogue.replaceAll("billing: Custom", "billing: Free")).mode).toBe("Silent");
+  it.each(["Predefined", "BYOL", "Free"])("is silent for a plan whose billing is %s", (billing) => {
+    // The first plan of the file is starter.
+    expect(terms(offer, catalogue.replace("billing: Custom", `billing: ${billing}`)).mode).toBe("Silent");
   });
 
   it("stops a start for a typo in the catalogue, with the place", () => {
