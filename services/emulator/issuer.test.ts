@@ -60,6 +60,17 @@ describe("the issuer", () => {
     expect(read.payload).toMatchObject({ tid: "other-tenant", oid: "person", scp: "Agent.Call", roles: [] });
   });
 
+  it("gives tokens in the form of v1.0, with an issuer per tenant that discovery knows", async () => {
+    const tenant = "72f988bf-86f1-41af-91ab-2d7cd011db47";
+    const token = await tokenOf({ ver: "1.0", tid: tenant });
+    const issuer = `${kit.url}/${tenant}/`;
+    const discovery = await request(`${issuer}.well-known/openid-configuration`);
+    expect(discovery.body).toMatchObject({ issuer, jwks_uri: `${kit.url}/jwks` });
+    const { payload } = await jwtVerify(token, await keys(), { issuer, audience: "api://supercargo" });
+    expect(payload).toMatchObject({ appid: FORM.client_id, tid: tenant, ver: "1.0" });
+    expect(payload).not.toHaveProperty("azp");
+  });
+
   it("takes basic authentication", async () => {
     const { client_id, client_secret, ...form } = FORM;
     const authorization = `Basic ${Buffer.from(`${client_id}:${client_secret}`).toString("base64")}`;

@@ -9,7 +9,10 @@ const BODY_BYTES_MAX = 64 * 1024;
 const LIFETIME_SECONDS = 3600;
 const LIFETIME_MAX_SECONDS = 86_400;
 
-/** An OIDC issuer with tokens in the shape of Entra ID v2.0. `issuerUrl` is the `iss` claim and the base of all links. */
+/**
+ * An OIDC issuer with tokens in the shape of Entra ID. `issuerUrl` is the `iss` claim of v2.0 tokens and the base of all links;
+ * v1.0 tokens have an issuer of their own per tenant, as those of Entra have.
+ */
 export function createIssuerRouter(world: World, issuerUrl: () => string): Router {
   const router = new Router();
   const at = (route: string, answer: (context: Context) => Promise<void> | void) =>
@@ -17,6 +20,10 @@ export function createIssuerRouter(world: World, issuerUrl: () => string): Route
   router.get(
     "/.well-known/openid-configuration",
     at("discovery", (context) => answerDiscovery(context, issuerUrl())),
+  );
+  router.get(
+    "/:tenant/.well-known/openid-configuration",
+    at("discovery", (context) => answerDiscovery(context, issuerUrl(), v1Issuer(issuerUrl(), tenantOf(context)))),
   );
   router.get(
     "/jwks",
@@ -31,11 +38,11 @@ export function createIssuerRouter(world: World, issuerUrl: () => string): Route
   return router;
 }
 
-function answerDiscovery(context: Context, issuer: string): void {
+function answerDiscovery(context: Context, base: string, issuer = base): void {
   context.body = {
     issuer,
-    jwks_uri: `${issuer}/jwks`,
-    token_endpoint: `${issuer}/token`,
+    jwks_uri: `${base}/jwks`,
+    token_endpoint: `${base}/token`,
     grant_types_supported: ["client_credentials"],
     response_types_supported: ["token"],
     subject_types_supported: ["pairwise"],
@@ -46,7 +53,7 @@ function answerDiscovery(context: Context, issuer: string): void {
 
 /**
  * Client credentials. Any client with any secret is believed. Beside the standard parameters the form may name the claims
- * wanted: `roles` and `scp` (blank-separated), `oid`, `tid`, `expires_in`.
+ * wanted: `roles` and `scp` (blank-separated), `oid`, `tid`, `expires_in`, and `ver` with the form of the token, `1.0` or `2.0`.
  */
 async function answerToken(world: World, context: Context, issuer: string): Promise<void> {
   const form = new URLSearchParams((await readBody(context.req, BODY_BYTES_MAX)).toString("utf8"));
@@ -70,7 +77,7 @@ async function answerToken(world: World, context: Context, issuer: string): Prom
   };
 }
 
-/** Claims of an Entra v2.0 access token; the audience is the scope without `/.default`. */
+/** Claims of an Entra access token; the audience is the scope without `/.default`. */
 function toClaims(
   world: World,
   form: URLSearchParams,
@@ -78,19 +85,30 @@ function toClaims(
 ): Record<string, unknown> {
   const oid = form.get("oid") ?? token.clientId;
   const scp = form.get("scp");
+  const tid = form.get("tid") ?? TENANT_ID;
+  const isV1 = form.get("ver") === "1.0";
   return {
     aud: (form.get("scope") ?? "").replace(/\/\.default$/, ""),
-    iss: token.issuer,
+    iss: isV1 ? v1Issuer(token.issuer, tid) : token.issuer,
     ...tokenTimes(world.clock.now(), token.lifetime),
-    azp: token.clientId,
-    azpacr: "1",
+    ...(isV1 ? { appid: token.clientId, appidacr: "1" } : { azp: token.clientId, azpacr: "1" }),
     oid,
     sub: oid,
-    tid: form.get("tid") ?? TENANT_ID,
-    ver: "2.0",
+    tid,
+    ver: isV1 ? "1.0" : "2.0",
     roles: (form.get("roles") ?? "").split(" ").filter((role) => role !== ""),
     ...(scp === null ? {} : { scp }),
   };
+}
+
+/** With a final slash, like https://sts.windows.net/TENANT/. */
+function v1Issuer(base: string, tenant: string): string {
+  return `${base}/${tenant}/`;
+}
+
+function tenantOf(context: Context): string {
+  const [, tenant = ""] = context.path.split("/");
+  return tenant;
 }
 
 interface Client {
