@@ -8,7 +8,10 @@ export const CRD_BYTES_MAX = 60_000;
 export function renderCrdTemplate(definition: CrdDefinition): string {
   const { metadata: _, ...crd } = toCrd(definition);
   // Helm reads YAML 1.1, where a bare Yes or No is a boolean.
-  const body = stringify({ spec: crd["spec"] }, { version: "1.1", lineWidth: 0, aliasDuplicateObjects: false });
+  const body = stringify(
+    { spec: crd["spec"] },
+    { version: "1.1", lineWidth: 0, aliasDuplicateObjects: false, indentSeq: false },
+  );
   if (body.includes("{{")) throw new Error(`Cannot render ${definition.kind} as its schema must not hold "{{"`);
   const text = `${header(definition)}${body}{{- end }}\n`;
   const bytes = Buffer.byteLength(text);
