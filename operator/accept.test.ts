@@ -18,9 +18,9 @@ describe("unsupportedFields()", () => {
   });
 
   it("accepts what this version enforces", () => {
-    expect(unsupportedFields(sampleInput({ mode: "Constrained", budgets: { toolCalls: { max: 3 } } }).spec)).toEqual(
-      [],
-    );
+    const oidc = [{ name: "corporate", issuer: "https://i.example.com", audience: "a" }];
+    const enforced = { mode: "Constrained", budgets: { toolCalls: { max: 3 } }, exposure: { auth: { oidc } } };
+    expect(unsupportedFields(sampleInput(enforced).spec)).toEqual([]);
   });
 
   it.each([
@@ -50,10 +50,6 @@ describe("unsupportedFields()", () => {
       "spec.exposure.type Gateway is not supported by this version: use ClusterIP and a route of yours to the Service",
     ],
     [{ exposure: { host: "a.example.com" } }, "spec.exposure.host is not supported by this version: remove it"],
-    [
-      { exposure: { auth: { oidc: { issuer: "https://i.example.com", audience: "a" } } } },
-      "spec.exposure.auth.oidc is not supported by this version: use spec.exposure.auth.apiKeys",
-    ],
     [
       { gateway: { autoscaling: { minReplicas: 1, maxReplicas: 2 } } },
       "spec.gateway.autoscaling is not supported by this version: use spec.gateway.replicas",

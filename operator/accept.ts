@@ -37,10 +37,6 @@ const RULES: readonly Rule[] = [
       : [unsupported(`spec.exposure.type ${spec.exposure.type}`, "use ClusterIP and a route of yours to the Service")],
   (spec) => (spec.exposure.host === undefined ? [] : [unsupported("spec.exposure.host", "remove it")]),
   (spec) =>
-    spec.exposure.auth.oidc === undefined
-      ? []
-      : [unsupported("spec.exposure.auth.oidc", "use spec.exposure.auth.apiKeys")],
-  (spec) =>
     (["gateway", "orchestrator"] as const)
       .filter((name) => spec[name].autoscaling !== undefined)
       .map((name) => unsupported(`spec.${name}.autoscaling`, `use spec.${name}.replicas`)),

@@ -125,6 +125,28 @@ describe("a spec that is not accepted", () => {
     });
   });
 
+  it("lets the gateway out to an issuer in the cluster, once its Service is there", async () => {
+    const oidc = [{ name: "dex", issuer: "http://dex.auth-system.svc:5556", audience: "agents", scopes: ["agent"] }];
+    await createAgent({ exposure: { auth: { oidc } } });
+    expect(await condition("Accepted", { status: "False", reason: "ServiceNotFound" })).toBe(
+      "spec.exposure.auth.oidc[0] names the Service auth-system/dex, which must exist in a watched namespace, or egress must name its peers",
+    );
+    const podSelector = { matchLabels: { app: "dex" } };
+    await patchAgent({ exposure: { auth: { oidc: [{ ...oidc[0], egress: { podSelector } }] } } });
+    await condition("Accepted", { status: "True" });
+    const key = { namespace: world.namespace, name: `${NAME}-gateway` };
+    const policy = must(await world.api.client.get(NETWORK_POLICIES, key));
+    expect(at(policy, "spec.egress")).toContainEqual({
+      ports: [{ port: 5556, protocol: "TCP" }],
+      to: [{ podSelector }],
+    });
+    const map = must(await world.api.client.get(CONFIG_MAPS, { ...key, name: `${NAME}-config` }));
+    expect(JSON.parse(String(Object(map["data"])["gateway.json"])).oidc).toEqual([
+      { ...oidc[0], actors: [], roles: [] },
+    ]);
+    await condition("Ready", { status: "True" });
+  });
+
   it("names a Secret that the kubelet cannot mount", async () => {
     world.node.switches.start = false;
     await createAgent();

@@ -18,7 +18,7 @@ export interface References {
   readonly hashes: readonly { readonly kind: string; readonly name: string; readonly hash: string }[];
 }
 
-/** Reads the ConfigMap of the instructions and the Services of models and tools. */
+/** Reads the ConfigMap of the instructions and the Services of models, tools and issuers. */
 export async function observeReferences(
   agent: Agent & { readonly spec: AgentDeploymentSpec },
   context: { readonly cluster: Cluster; readonly settings: Settings },

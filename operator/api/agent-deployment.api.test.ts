@@ -24,6 +24,11 @@ const tool = (fields: Fields): Fields => ({ tools: [{ name: "orders", ...fields 
 const functions = [{ name: "get_order", lane: "Automatic" }];
 const mcp = { url: "https://orders.example.com/mcp" };
 const declares = (...usage: readonly object[]): Fields => tool({ mcp, functions: [{ name: "read", usage }] });
+const oidc = (fields: Fields): Fields => ({
+  exposure: { auth: { oidc: [{ name: "entra", issuer: "https://id.example.com", audience: "agents", ...fields }] } },
+});
+const entra = { tenantId: "72f988bf-86f1-41af-91ab-2d7cd011db47" };
+const GUID = "^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$";
 const USAGE = "spec.tools[0].functions[0].usage";
 const OWN = "dimension must be a name of the agent's own, not one that Supercargo counts:";
 const COUNTED =
@@ -170,6 +175,32 @@ const cases: readonly (readonly [string, Fields, readonly string[]])[] = [
     "a model that is not listed",
     { orchestrator: { model: "other" } },
     invalid("spec.orchestrator.model: Invalid value: orchestrator.model must name one of models"),
+  ],
+  [
+    "callers of Entra ID without an application",
+    oidc({ entra, roles: ["Agent.Call"] }),
+    invalid(
+      "spec.exposure.auth.oidc[0].actors: Required value: actors must name the applications that may call when entra is set",
+    ),
+  ],
+  [
+    "callers of Entra ID without a right",
+    oidc({ entra, actors: ["6731de76-14a6-49ae-97bc-6eba6914391e"] }),
+    invalid("spec.exposure.auth.oidc[0].roles: Required value: roles or scopes must be set when entra is set"),
+  ],
+  [
+    "a tenant that is none",
+    oidc({ entra: { tenantId: "common" }, actors: ["a"], roles: ["b"] }),
+    invalid(
+      `spec.exposure.auth.oidc[0].entra.tenantId: Invalid value: "common": spec.exposure.auth.oidc[0].entra.tenantId in body should match '${GUID}'`,
+    ),
+  ],
+  [
+    "an issuer with a query",
+    oidc({ issuer: "https://id.example.com?tenant=a" }),
+    invalid(
+      `spec.exposure.auth.oidc[0].issuer: Invalid value: "https://id.example.com?tenant=a": spec.exposure.auth.oidc[0].issuer in body should match '^https?:\\/\\/[^\\s?#]+$'`,
+    ),
   ],
   [
     "two writers of one SQLite file",

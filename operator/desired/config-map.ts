@@ -1,5 +1,12 @@
 import type { ModelDeployment } from "#core/api/agent-deployment.ts";
-import type { GatewayConfig, OrchestratorConfig, ServiceIdentity, UpstreamAuth } from "#core/api/pod-config.ts";
+import type { OidcAuth } from "#core/api/auth.ts";
+import type {
+  GatewayConfig,
+  OidcIssuer,
+  OrchestratorConfig,
+  ServiceIdentity,
+  UpstreamAuth,
+} from "#core/api/pod-config.ts";
 import { audienceOf, POD_PATHS, POD_PORTS, serviceAccountSubject } from "#core/pod-paths.ts";
 import { CONFIG_MAPS } from "#runtime/kube/resources.ts";
 import { canonicalJson, sha256 } from "../canonical.ts";
@@ -50,6 +57,8 @@ function gatewayConfig(input: DesiredInput): GatewayConfig {
       principal,
       ...(expiresAt === undefined ? {} : { expiresAt }),
     })),
+    // Left out where there is none: the digest of an agent without issuers stays what it was.
+    ...(spec.exposure.auth.oidc?.length ? { oidc: spec.exposure.auth.oidc.map(toOidcIssuer) } : {}),
     serviceIdentity: serviceIdentity(input, "gateway"),
   };
 }
@@ -84,6 +93,20 @@ function orchestratorConfig(input: DesiredInput): OrchestratorConfig {
       ...(spec.budgets.toolCalls === undefined ? {} : { toolCalls: spec.budgets.toolCalls.max }),
     },
     serviceIdentity: serviceIdentity(input, "orchestrator"),
+  };
+}
+
+function toOidcIssuer(oidc: OidcAuth): OidcIssuer {
+  const { name, issuer, audience, entra, jwksUri } = oidc;
+  return {
+    name,
+    issuer,
+    audience,
+    ...(jwksUri === undefined ? {} : { jwksUri }),
+    ...(entra === undefined ? {} : { entra: { tenantId: entra.tenantId, tokenVersion: entra.tokenVersion } }),
+    actors: [...(oidc.actors ?? [])],
+    roles: [...(oidc.roles ?? [])],
+    scopes: [...(oidc.scopes ?? [])],
   };
 }
 

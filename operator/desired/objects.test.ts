@@ -196,6 +196,31 @@ describe("the config", () => {
     expect(digests.orchestrator).toBe(sha256(data["orchestrator.json"] ?? ""));
   });
 
+  it("has the issuers of callers for the gateway, and no word of them where there are none", () => {
+    const gatewayOf = (input: DesiredInput): z.output<typeof gatewayConfigSchema> => {
+      const { data } = z.object({ data: z.record(z.string(), z.string()) }).parse(find(input, "ConfigMap", "config"));
+      expect(data["orchestrator.json"]).not.toContain("oidc");
+      return gatewayConfigSchema.parse(JSON.parse(data["gateway.json"] ?? ""));
+    };
+    const entra = {
+      name: "entra",
+      issuer: "https://login.microsoftonline.com/72f988bf-86f1-41af-91ab-2d7cd011db47/v2.0",
+      audience: "8f1a9f0e-2b1d-4d57-9b3c-4e0a6f1d2c3b",
+      entra: { tenantId: "72f988bf-86f1-41af-91ab-2d7cd011db47" },
+      actors: ["6731de76-14a6-49ae-97bc-6eba6914391e"],
+      roles: ["Agent.Call"],
+    };
+    const plain = { name: "ci", issuer: "https://ci.example.com", audience: "a", jwksUri: "https://ci.example.com/k" };
+    const egress = { cidrs: ["10.0.0.4/32"] };
+    const input = sampleInput({ exposure: { auth: { oidc: [entra, { ...plain, egress }] } } });
+    expect(gatewayOf(input).oidc).toEqual([
+      { ...entra, entra: { ...entra.entra, tokenVersion: "V2" }, scopes: [] },
+      { ...plain, actors: [], roles: [], scopes: [] },
+    ]);
+    expect(gatewayOf(sampleInput())).not.toHaveProperty("oidc");
+    expect(gatewayOf(sampleInput({ exposure: { auth: { oidc: [] } } }))).not.toHaveProperty("oidc");
+  });
+
   it("lets each component believe the other one's account alone, by audiences that match", () => {
     const data = z
       .object({ data: z.record(z.string(), z.string()) })

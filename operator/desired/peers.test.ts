@@ -35,6 +35,26 @@ describe("endpointsOf()", () => {
   );
 });
 
+describe("endpointsOf() of issuers", () => {
+  const of = (oidc: object): unknown =>
+    endpointsOf(sampleInput({ exposure: { auth: { oidc: [{ name: "x", audience: "a", ...oidc }] } } }).spec).filter(
+      ({ field }) => field.includes("oidc"),
+    );
+  const issuer = "https://id.example.com";
+  const expected = { field: "spec.exposure.auth.oidc[0]", component: "gateway", egress: undefined };
+
+  it("has the host of the discovery document, or of the keys where they are elsewhere", () => {
+    expect(of({ issuer })).toEqual([{ ...expected, url: issuer }]);
+    const jwksUri = "http://dex.auth.svc:5556/keys";
+    expect(of({ issuer, jwksUri })).toEqual([{ ...expected, url: jwksUri }]);
+  });
+
+  it("takes the peers that an issuer names", () => {
+    const egress = { cidrs: ["10.0.0.4/32"] };
+    expect(of({ issuer, egress })).toEqual([{ ...expected, url: issuer, egress }]);
+  });
+});
+
 describe("needOf()", () => {
   it.each([
     ["http://orders:3000/mcp", { namespace: "agents", name: "orders", port: 3000 }],

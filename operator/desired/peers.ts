@@ -53,7 +53,13 @@ export function endpointsOf(spec: AgentDeploymentSpec): Endpoint[] {
     url: tool.mcp.url,
     egress: tool.mcp.egress,
   }));
-  return [...models, ...tools];
+  const issuers = (spec.exposure.auth.oidc ?? []).map((oidc, i) => ({
+    field: `spec.exposure.auth.oidc[${i}]`,
+    component: "gateway" as const,
+    url: oidc.jwksUri ?? oidc.issuer,
+    egress: oidc.egress,
+  }));
+  return [...models, ...tools, ...issuers];
 }
 
 /**

@@ -19,7 +19,8 @@ describe("ERRORS", () => {
     const headers = errorHeaders(code);
     expect(headers["x-should-retry"]).toBe(row.next === "stop" ? "false" : undefined);
     expect(headers["retry-after"] !== undefined).toBe(row.next === "wait");
-    expect(headers["www-authenticate"] !== undefined).toBe(row.status === 401);
+    const challenged = row.status === 401 || code === "insufficient_scope";
+    expect(headers["www-authenticate"] !== undefined).toBe(challenged);
   });
 });
 

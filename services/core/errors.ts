@@ -7,6 +7,7 @@ export const ERRORS = {
   invalid_api_key: { status: 401, type: "authentication_error", next: "stop" },
   invalid_token: { status: 401, type: "authentication_error", next: "stop" },
   subscription_suspended: { status: 403, type: "permission_error", next: "stop" },
+  insufficient_scope: { status: 403, type: "permission_error", next: "stop" },
   not_entitled: { status: 403, type: "permission_error", next: "stop" },
   agent_paused: { status: 403, type: "permission_error", next: "stop" },
   hard_limit_reached: { status: 403, type: "insufficient_quota", next: "stop" },
@@ -30,6 +31,7 @@ export const ERRORS = {
   /** Only inside a stream that had begun: the status was 200 by then. */
   stream_interrupted: { status: 502, type: "upstream_error", next: "retry" },
   not_ready: { status: 503, type: "server_error", next: "wait" },
+  issuer_unavailable: { status: 503, type: "server_error", next: "wait" },
   draining: { status: 503, type: "server_error", next: "retry" },
   overloaded: { status: 503, type: "server_error", next: "wait" },
   metering_unavailable: { status: 503, type: "server_error", next: "wait" },
@@ -109,17 +111,24 @@ export function errorHeaders(
   code: ErrorCode,
   options: Pick<RefusalOptions, "mayHaveBegun"> & { readonly retryAfterMs?: number | undefined } = {},
 ): Record<string, string> {
-  const { next: usual, status } = errorEntry(code);
+  const { next: usual } = errorEntry(code);
   const next = options.mayHaveBegun ? "stop" : usual;
   const { retryAfterMs } = options;
   const waitMs = retryAfterMs ?? (next === "wait" ? RETRY_AFTER_DEFAULT_MS : undefined);
   return {
-    ...(status === 401 ? { "www-authenticate": `Bearer realm="supercargo", error="invalid_token"` } : {}),
+    ...challenge(code),
     ...(next === "stop" ? { "x-should-retry": "false" } : {}),
     ...(waitMs === undefined
       ? {}
       : { "retry-after": String(Math.ceil(waitMs / 1000)), "retry-after-ms": String(Math.ceil(waitMs)) }),
   };
+}
+
+/** RFC 6750, 3: which credential would do better. */
+function challenge(code: ErrorCode): Record<string, string> {
+  const isForbidden = code === "insufficient_scope";
+  if (errorEntry(code).status !== 401 && !isForbidden) return {};
+  return { "www-authenticate": `Bearer realm="supercargo", error="${isForbidden ? code : "invalid_token"}"` };
 }
 
 const RETRY_AFTER_DEFAULT_MS = 2000;

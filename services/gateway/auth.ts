@@ -1,69 +1,86 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
 import { decodeActingFor } from "#core/acting-for.ts";
 import { Refusal } from "#core/errors.ts";
 import { ACTING_FOR_HEADER } from "#core/pod-paths.ts";
-import { looksLikeJwt } from "#runtime/service-identity.ts";
+import { looksLikeJwt } from "#runtime/jwt.ts";
+import type { Issuers } from "./issuers.ts";
+import { createMemo } from "./memo.ts";
 import type { KeyRecord, Snapshot } from "./snapshot.ts";
+import { createTokenVerifier, type GoodToken, type TokenBearer } from "./tokens.ts";
 
 /** A verified caller. Nothing of its credential is kept or sent on. */
 export interface Caller {
-  readonly kind: "key" | "orchestrator";
-  /** Who is acted for: the key's principal, or whom the agent's orchestrator names. */
+  readonly kind: "key" | "token" | "orchestrator";
+  /** Who is acted for: the key's or the token's principal, or whom the agent's orchestrator names. */
   readonly principal: string;
-  /** Which credential: the key's name, or the orchestrator's account. */
+  /** Which credential: the key's name, the token's application, or the orchestrator's account. */
   readonly actor: string;
 }
 
 export interface Authenticator {
-  /** Throws Refusal 401. */
+  /** Throws Refusal 401 or 403; 503 when an issuer's keys cannot be had. */
   authenticate(headers: IncomingHttpHeaders, nowMs: number): Promise<Caller>;
 }
 
-interface KnownToken {
-  readonly subject: string;
+interface KnownToken extends GoodToken {
   readonly untilMs: number;
 }
 
-/** Credentials that were good a moment ago; when full it is emptied, which costs a hash or a verification each. */
-const MEMO_MAX = 1024;
+/** Credentials that were good a moment ago, by use; the one not used for longest costs a hash or a verification again. */
+const KEYS_MAX = 1024;
+const TOKENS_MAX = 4096;
 /** A verified token is believed so long without another look. */
 const TOKEN_MEMO_MS = 5 * 60_000;
+/** Longer credentials are tokens: a Map reads all of a key to find it. */
+const KEY_CHARACTERS_MAX = 256;
+
+export interface AuthenticatorOptions {
+  readonly snapshot: Pick<Snapshot, "config" | "keys" | "verifyService">;
+  /** SHA-256 of keys, in hex. */
+  readonly revokedKeys: ReadonlySet<string>;
+  readonly issuers: Issuers;
+}
 
 /**
  * Judges credentials by one configuration and one set of revoked hashes: either changes, and a new one with an empty memo
  * takes its place.
  */
-export function createAuthenticator(snapshot: Snapshot, revokedKeys: ReadonlySet<string>): Authenticator {
-  const keysByCredential = new Map<string, KeyRecord>();
-  const tokens = new Map<string, KnownToken>();
+export function createAuthenticator({ snapshot, revokedKeys, issuers }: AuthenticatorOptions): Authenticator {
+  const keys = createMemo<KeyRecord>(KEYS_MAX);
+  const tokens = createMemo<KnownToken>(TOKENS_MAX);
+  const verify = createTokenVerifier(snapshot, issuers);
 
-  const findKey = (credential: string): KeyRecord | undefined => {
-    const known = keysByCredential.get(credential);
-    if (known) return known;
-    const record = snapshot.keys.get(createHash("sha256").update(credential).digest("hex"));
-    if (record) remember(keysByCredential, credential, record);
+  const findToken = (digest: string, nowMs: number): TokenBearer | undefined => {
+    const known = tokens.get(digest);
+    if (known === undefined) return undefined;
+    if (nowMs < known.untilMs && known.isCurrent()) return known.bearer;
+    tokens.delete(digest);
+    return undefined;
+  };
+  const findKey = (credential: string, digest: string): KeyRecord | undefined => {
+    const record = snapshot.keys.get(digest);
+    if (record && credential.length <= KEY_CHARACTERS_MAX) keys.set(credential, record);
     return record;
   };
-
-  const verifyToken = async (credential: string, nowMs: number): Promise<string> => {
-    const known = tokens.get(credential);
-    if (known && nowMs < known.untilMs) return known.subject;
-    const verdict = await snapshot.verifyService(credential, nowMs);
-    if (!verdict.ok) throw new Refusal("invalid_token", `Cannot accept the token: ${verdict.reason}`);
-    const untilMs = Math.min(verdict.expiresAtMs, nowMs + TOKEN_MEMO_MS);
-    remember(tokens, credential, { subject: verdict.subject, untilMs });
-    return verdict.subject;
+  const verifyToken = async (credential: string, digest: string, nowMs: number): Promise<TokenBearer> => {
+    if (!looksLikeJwt(credential)) throw new Refusal("invalid_api_key", "Cannot accept the API key as it is not known");
+    const good = await verify(credential, nowMs);
+    tokens.set(digest, { ...good, untilMs: Math.min(good.expiresAtMs, nowMs + TOKEN_MEMO_MS) });
+    return good.bearer;
   };
 
   return {
     async authenticate(headers, nowMs) {
       const credential = readCredential(headers);
-      const key = findKey(credential);
+      const remembered = credential.length <= KEY_CHARACTERS_MAX ? keys.get(credential) : undefined;
+      if (remembered) return fromKey(remembered, revokedKeys, nowMs);
+      const digest = hash("sha256", credential);
+      const known = findToken(digest, nowMs);
+      if (known) return fromBearer(known, headers);
+      const key = findKey(credential, digest);
       if (key) return fromKey(key, revokedKeys, nowMs);
-      if (!looksLikeJwt(credential))
-        throw new Refusal("invalid_api_key", "Cannot accept the API key as it is not known");
-      return fromOrchestrator(await verifyToken(credential, nowMs), headers);
+      return fromBearer(await verifyToken(credential, digest, nowMs), headers);
     },
   };
 }
@@ -92,6 +109,11 @@ function fromKey(key: KeyRecord, revokedKeys: ReadonlySet<string>, nowMs: number
   return { kind: "key", principal: key.principal, actor: key.name };
 }
 
+function fromBearer(bearer: TokenBearer, headers: IncomingHttpHeaders): Caller {
+  if (bearer.kind === "orchestrator") return fromOrchestrator(bearer.subject, headers);
+  return { kind: "token", ...bearer.identity };
+}
+
 /** The header is believed beside this token alone; from anyone else it is ignored. */
 function fromOrchestrator(subject: string, headers: IncomingHttpHeaders): Caller {
   const value = headers[ACTING_FOR_HEADER];
@@ -103,9 +125,4 @@ function fromOrchestrator(subject: string, headers: IncomingHttpHeaders): Caller
       `Cannot read ${ACTING_FOR_HEADER} as it must be percent-encoded printable ASCII`,
     );
   return { kind: "orchestrator", principal, actor: subject };
-}
-
-function remember<V>(memo: Map<string, V>, key: string, value: V): void {
-  if (memo.size >= MEMO_MAX) memo.clear();
-  memo.set(key, value);
 }

@@ -5,6 +5,7 @@ import { createHolds, type Holds } from "#runtime/holds.ts";
 import type { Logger } from "#runtime/log.ts";
 import { watchFile } from "#runtime/watched-file.ts";
 import { type Authenticator, createAuthenticator } from "./auth.ts";
+import type { Issuers } from "./issuers.ts";
 import { parseSnapshot, type Snapshot } from "./snapshot.ts";
 
 /** What the pod is told, at its two speeds (docs/decisions/0002). A bad new content never replaces a good one. */
@@ -26,6 +27,7 @@ export interface LiveOptions {
   readonly configFile: string;
   readonly controlFile: string;
   readonly counters: Pick<Counters, "echo" | "total">;
+  readonly issuers: Issuers;
   readonly monotonicMs: () => number;
   readonly log: Logger;
   /** After a new configuration is in force. */
@@ -37,6 +39,7 @@ export function createLive(options: LiveOptions): Live {
   const config = watchFile(options.configFile, parseSnapshot);
   const control = watchFile(options.controlFile, parseControl);
   let authenticator: Authenticator | undefined;
+  const authenticatorOf = keepAuthenticator(options.issuers);
   let told = "";
   const holds = createHolds({
     total: options.counters.total,
@@ -60,9 +63,7 @@ export function createLive(options: LiveOptions): Live {
   };
   /** Everything that follows from a change of either file. */
   const apply = (): void => {
-    const snapshot = config.current();
-    authenticator =
-      snapshot && createAuthenticator(snapshot.value, new Set(control.current()?.value.revokedKeys ?? []));
+    authenticator = authenticatorOf(config.current()?.value, control.current()?.value.revokedKeys ?? []);
     echo();
   };
   const warnOnce = (): void => {
@@ -99,6 +100,24 @@ export function createLive(options: LiveOptions): Live {
       } else echo();
       warnOnce();
     },
+  };
+}
+
+/** Nothing but these two decides who comes in: new leases must not cost everyone a verification. */
+function keepAuthenticator(
+  issuers: Issuers,
+): (snapshot: Snapshot | undefined, revokedKeys: readonly string[]) => Authenticator | undefined {
+  let kept: { snapshot: Snapshot; revoked: string; authenticator: Authenticator } | undefined;
+  return (snapshot, revokedKeys) => {
+    if (snapshot === undefined) return undefined;
+    const revoked = revokedKeys.join();
+    if (kept?.snapshot !== snapshot || kept.revoked !== revoked)
+      kept = {
+        snapshot,
+        revoked,
+        authenticator: createAuthenticator({ snapshot, revokedKeys: new Set(revokedKeys), issuers }),
+      };
+    return kept.authenticator;
   };
 }
 

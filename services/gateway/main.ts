@@ -15,6 +15,8 @@ import { createMeter, GATEWAY_DIMENSIONS } from "./count.ts";
 import { createUpstreamCredentials, parseSecret } from "./credentials.ts";
 import { drain } from "./drain.ts";
 import { type Gateway, TIMEOUTS } from "./gateway.ts";
+import { createIssuers } from "./issuers.ts";
+import { createJwksClient } from "./jwks.ts";
 import { createLive } from "./live.ts";
 import { createGatewayMetrics } from "./metrics.ts";
 import { createRetryBudget } from "./retry-budget.ts";
@@ -38,12 +40,14 @@ const metrics = createMetrics({ metered: counters });
 const entra = createEntraCredential({ scope: OPENAI_SCOPE, clock, random: Math.random, log });
 const credentials = createUpstreamCredentials(entra);
 const upstreams = createUpstreams();
+const issuers = createIssuers({ client: createJwksClient(), clock, random: Math.random, log });
 const serviceToken = watchFile(env.SUPERCARGO_SERVICE_TOKEN_FILE, parseSecret);
 
 /** What hangs on the configuration beside the hot path. */
 function applySnapshot(snapshot: Snapshot): void {
   credentials.retain(secretFiles(snapshot));
   upstreams.retain(poolIds(snapshot));
+  issuers.retain(snapshot.config.oidc ?? []);
   if (needsWorkloadIdentity(snapshot)) entra.start();
 }
 
@@ -51,6 +55,7 @@ const live = createLive({
   configFile: env.SUPERCARGO_CONFIG_FILE,
   controlFile: env.SUPERCARGO_CONTROL_FILE,
   counters,
+  issuers,
   monotonicMs: () => clock.monotonic(),
   log,
   onSnapshot: applySnapshot,
@@ -87,7 +92,10 @@ const polls = [
 
 const admin = await startServer({
   handler: withHealth({
-    ready: () => (isDraining ? "The pod is being replaced" : (live.notReady() ?? meter.problem() ?? entra.notReady())),
+    ready: () =>
+      isDraining
+        ? "The pod is being replaced"
+        : (live.notReady() ?? meter.problem() ?? entra.notReady() ?? issuers.notReady()),
     metrics: () => metrics.exposition(),
   }),
   port: env.SUPERCARGO_ADMIN_PORT,
@@ -113,6 +121,7 @@ stopOnSignal(log, [
   },
   { name: "polls", stop: () => polls.forEach((poll) => clearInterval(poll)) },
   { name: "credential", stop: () => entra.stop() },
+  { name: "issuers", stop: () => issuers.stop() },
   { name: "upstreams", stop: () => upstreams.close() },
   { name: "admin server", stop: () => admin.stop(1_000) },
   { name: "counters", stop: () => counters.close() },

@@ -63,6 +63,7 @@ function crossProblems(config: GatewayConfig): string[] {
         (name) => `models.${model.name}: ${name} must be named once`,
       ),
     ),
+    ...duplicates((config.oidc ?? []).map((each) => each.name)).map((name) => `oidc: ${name} must be named once`),
     ...config.apiKeys
       .filter((key) => key.expiresAt !== undefined && Number.isNaN(Date.parse(key.expiresAt)))
       .map(
@@ -75,6 +76,7 @@ function crossProblems(config: GatewayConfig): string[] {
 function urlsOf(config: GatewayConfig): { readonly field: string; readonly url: string }[] {
   return [
     { field: "orchestrator.url", url: config.orchestrator.url },
+    ...(config.oidc ?? []).map((each) => ({ field: `oidc.${each.name}.issuer`, url: each.issuer })),
     ...config.models.flatMap((model) =>
       model.deployments.map((each) => ({ field: `models.${model.name}.${each.name}.baseUrl`, url: each.baseUrl })),
     ),

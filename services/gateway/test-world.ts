@@ -153,6 +153,7 @@ export interface ConfigOptions {
   readonly identity: GatewayConfig["serviceIdentity"];
   readonly modelKeyFile?: string;
   readonly models?: GatewayConfig["models"];
+  readonly oidc?: GatewayConfig["oidc"];
 }
 
 /** A config like the operator's: alias `gpt` on one deployment, a good and an expired key. */
@@ -171,6 +172,7 @@ export function gatewayConfig(options: ConfigOptions): GatewayConfig {
       { name: "team", sha256: sha256(API_KEY), principal: "orders team" },
       { name: "old", sha256: sha256(EXPIRED_KEY), principal: "old team", expiresAt: "2020-01-01T00:00:00Z" },
     ],
+    ...(options.oidc === undefined ? {} : { oidc: options.oidc }),
     serviceIdentity: options.identity,
   };
 }
@@ -307,6 +309,7 @@ export interface GatewayWorld {
 export interface GatewayWorldOptions {
   readonly modelUrl: string;
   readonly models?: GatewayConfig["models"];
+  readonly oidc?: GatewayConfig["oidc"];
   readonly env?: Record<string, string>;
 }
 
@@ -324,6 +327,7 @@ export async function startGatewayWorld(options: GatewayWorldOptions): Promise<G
       identity: issuer.identity,
       modelKeyFile: folder.modelKeyFile,
       ...(options.models === undefined ? {} : { models: options.models }),
+      ...(options.oidc === undefined ? {} : { oidc: options.oidc }),
     }),
   );
   folder.writeControl(control());

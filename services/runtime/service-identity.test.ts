@@ -1,7 +1,8 @@
 import { exportJWK, exportSPKI, generateKeyPair, SignJWT, UnsecuredJWT } from "jose";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { ServiceIdentity } from "#core/api/pod-config.ts";
-import { createServiceVerifier, looksLikeJwt } from "./service-identity.ts";
+import { looksLikeJwt } from "./jwt.ts";
+import { createServiceVerifier } from "./service-identity.ts";
 
 const NOW_MS = Date.parse("2026-11-24T12:00:00Z");
 const NOW = NOW_MS / 1000;

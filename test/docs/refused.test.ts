@@ -22,7 +22,6 @@ const { spec } = sampleInput({
   exposure: {
     type: "Gateway",
     host: "a.example.com",
-    auth: { oidc: { issuer: "https://i.example.com", audience: "a" } },
   },
   approvals: { callers: "Allowed" },
   gateway: { autoscaling: { minReplicas: 1, maxReplicas: 2 } },

@@ -1,15 +1,8 @@
 import { z } from "zod";
 import { agentDeploymentStatusSchema } from "./agent-deployment-status.ts";
-import {
-  cel,
-  countSchema,
-  dimensionSchema,
-  mapList,
-  nameSchema,
-  objectMetaSchema,
-  setList,
-  timeSchema,
-} from "./meta.ts";
+import { authSchema } from "./auth.ts";
+import { egressSchema, urlSchema } from "./endpoint.ts";
+import { cel, countSchema, dimensionSchema, mapList, nameSchema, objectMetaSchema, setList } from "./meta.ts";
 import { BASE_DIMENSIONS, BILLING_PERIOD } from "../usage.ts";
 import { workloadRules, workloadSchema } from "./workload.ts";
 
@@ -23,24 +16,6 @@ const secretKeyRefSchema = z.object({
   name: z.string().min(1).max(253).describe("Name of a Secret in the same namespace."),
   key: z.string().min(1).max(253).describe("Key inside the Secret."),
 });
-
-const portSchema = z.int32().min(1).max(65535);
-
-/** Network peers of an endpoint that is neither an in-cluster Service nor a public host on 443. */
-const egressSchema = z
-  .object({
-    cidrs: z.array(z.string().min(1).max(49)).max(16).meta(setList).optional(),
-    ports: z.array(portSchema).max(8).meta(setList).optional(),
-    namespaceSelector: z.object({ matchLabels: z.record(z.string(), z.string().max(63)) }).optional(),
-    podSelector: z.object({ matchLabels: z.record(z.string(), z.string().max(63)) }).optional(),
-  })
-  .describe("Named peers for the NetworkPolicy: needed for private endpoints and for pods behind no Service.");
-
-const urlSchema = z
-  .string()
-  .min(1)
-  .max(2048)
-  .regex(/^https?:\/\/[^\s]+$/);
 
 const modelAuthSchema = z
   .object({
@@ -206,16 +181,6 @@ const guardrailSchema = z.object({
   failureMode: z.enum(["Closed", "Open"]).default("Closed"),
 });
 
-const apiKeySchema = z.object({
-  name: nameSchema,
-  sha256: z
-    .string()
-    .regex(/^[0-9a-f]{64}$/)
-    .describe("SHA-256 of a random key of 256 bits or more, in hex. A hash is no secret."),
-  principal: z.string().min(1).max(253).describe("Who calls with this key; written to audit records."),
-  expiresAt: timeSchema.optional(),
-});
-
 const exposureSchema = z.object({
   type: z.enum(["ClusterIP", "LoadBalancer", "Gateway"]).default("ClusterIP"),
   host: z.string().max(253).optional(),
@@ -225,12 +190,7 @@ const exposureSchema = z.object({
     .meta(setList)
     .optional()
     .describe("Namespaces whose pods may call the gateway; the agent's own namespace is not implied."),
-  auth: z
-    .object({
-      oidc: z.object({ issuer: urlSchema, audience: z.string().min(1).max(512) }).optional(),
-      apiKeys: z.array(apiKeySchema).max(64).meta(mapList("name")).optional(),
-    })
-    .prefault({}),
+  auth: authSchema.prefault({}),
 });
 
 const approvalsSchema = z.object({

@@ -38,6 +38,20 @@ const gatewayDeploymentSchema = z.object({
 });
 export type GatewayDeployment = z.output<typeof gatewayDeploymentSchema>;
 
+/** An issuer whose tokens let clients in. Empty lists ask for nothing. */
+const oidcIssuerSchema = z.object({
+  name: z.string(),
+  issuer: z.string(),
+  audience: z.string(),
+  /** Where the keys are; what the issuer's discovery document says if absent. */
+  jwksUri: z.string().exactOptional(),
+  entra: z.object({ tenantId: z.string(), tokenVersion: z.enum(["V1", "V2"]) }).exactOptional(),
+  actors: z.array(z.string()),
+  roles: z.array(z.string()),
+  scopes: z.array(z.string()),
+});
+export type OidcIssuer = z.output<typeof oidcIssuerSchema>;
+
 export const gatewayConfigSchema = z.object({
   agent: agentRefSchema,
   models: z.array(
@@ -51,6 +65,7 @@ export const gatewayConfigSchema = z.object({
   apiKeys: z.array(
     z.object({ name: z.string(), sha256: z.string(), principal: z.string(), expiresAt: z.string().optional() }),
   ),
+  oidc: z.array(oidcIssuerSchema).exactOptional(),
   /** Who among our own pods may call: the agent's orchestrator. */
   serviceIdentity: serviceIdentitySchema,
 });
