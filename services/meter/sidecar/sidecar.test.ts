@@ -1,4 +1,4 @@
-import { appendFileSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { createPodWorld, type PodWorld, SPEC } from "../../../test/fakes/pod-world.ts";
@@ -308,6 +308,20 @@ describe("the end of a pod", () => {
       final: "Yes",
       totals: expect.arrayContaining([{ dimension: "a", total: "8", last: "8" }]),
     });
+  });
+
+  it("is not final when a counter file is there that nobody can read: units may stand in it", async () => {
+    await runningPod();
+    world.counters.count({ a: 3n });
+    await world.clock.advance(10 * SECOND);
+    world.answer = () => undefined;
+    rmSync(join(world.folder, "counters"));
+    mkdirSync(join(world.folder, "counters"));
+    const stopped = world.sidecar.stop(10 * SECOND);
+    await world.clock.advance(11 * SECOND);
+    await stopped;
+    expect([world.published("a"), world.server.stored()?.status?.final]).toEqual(["3", "No"]);
+    expect(errors("Failed to read the counter file: these totals are not final")).toHaveLength(1);
   });
 
   it("tries again while the API server is away, until its deadline", async () => {

@@ -17,7 +17,7 @@ import { hourKey, toIso } from "#core/time.ts";
 import type { Clock } from "#runtime/clock.ts";
 import type { ServerTime } from "#runtime/server-time.ts";
 import type { ControlFile } from "./control-file.ts";
-import { countersOf, readCounterFile } from "./counter-file.ts";
+import { countersOf, foldLastRecord, readCounterFile } from "./counter-file.ts";
 import { toEcho } from "./echo.ts";
 import type { SidecarLog } from "./log.ts";
 import type { SidecarMetrics } from "./metrics.ts";
@@ -43,7 +43,7 @@ export interface SidecarOptions {
 
 export interface Sidecar {
   start(): void;
-  /** The last words: reads the counter file once more and publishes with final "Yes". At most `deadlineMs`. */
+  /** The last words: reads the counter file once more and publishes, with final "Yes" when all is in it. At most `deadlineMs`. */
   stop(deadlineMs: number): Promise<void>;
   /** Why the pod cannot serve yet; nothing when it can. */
   notReady(): string | undefined;
@@ -53,7 +53,6 @@ export interface Sidecar {
 
 const PUBLISH_TIMEOUT_MS = 10_000;
 const FINAL_RETRY_MS = 500;
-const FILE_READS_MAX = 3;
 /** A loop that did not turn for this long is stuck. */
 const STUCK_MS = 60_000;
 
@@ -233,18 +232,12 @@ async function publishFinal(work: Work, endMs: number): Promise<void> {
   // A sidecar that has just been restarted has not read its PodUsage yet.
   while (work.usage.phase() === "Unknown" && clock.monotonic() < endMs) await clock.sleep(FINAL_RETRY_MS / 5);
   restore(work);
-  let record = readCounterFile(counterFile);
-  for (let reads = 0; record && reads < FILE_READS_MAX; reads += 1) {
-    const result = applyReading(work.state, { epoch: record.epoch, counters: countersOf(record), source: "File" });
-    if (result.ok) {
-      setState(work, result.state);
-      break;
-    }
-    record = readCounterFile(counterFile);
-  }
+  const last = foldLastRecord(counterFile, work.state);
+  if (!last.isWhole) log.error({}, "Failed to read the counter file: these totals are not final");
+  setState(work, last.state);
   passTime(work);
   setState(work, { ...work.state, sequence: (BigInt(work.state.sequence) + 1n).toString() });
-  const status = toStatus(work, { record, final: true });
+  const status = toStatus(work, { record: last.record, final: last.isWhole });
   for (;;) {
     const leftMs = endMs - clock.monotonic();
     if (leftMs <= 0) return log.error({}, "Failed to publish the final totals in time");
