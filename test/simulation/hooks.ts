@@ -1,12 +1,13 @@
 import { registerHooks } from "node:module";
 import type { Mutant } from "./mutants.ts";
 
-/** Product files whose node:fs is the one in memory. */
+/** Product files, and a pod's fake, whose node:fs is the one in memory. */
 const IN_MEMORY = [
   "/services/runtime/counters.ts",
   "/services/runtime/journal.ts",
   "/services/meter/sidecar/counter-file.ts",
   "/services/meter/sidecar/control-file.ts",
+  "/test/fakes/pod-world.ts",
 ];
 
 /**

@@ -1,0 +1,40 @@
+import { parentPort, workerData } from "node:worker_threads";
+import { hookModules } from "./hooks.ts";
+import type { Mutant } from "./mutants.ts";
+import { isStruck, type Moment } from "./strike.ts";
+
+/** What a worker is to play: one moment at every call, or at the calls of one name. */
+export interface CrashOrder {
+  readonly moment: Moment | "Never";
+  readonly call?: string;
+  readonly mutant?: Mutant;
+  readonly isFirstEnough: boolean;
+}
+
+export interface CrashReport {
+  /** Names of the calls of a life without a strike. */
+  readonly calls: readonly string[];
+  readonly lives: number;
+  readonly failures: readonly { readonly at: number; readonly call: string; readonly problems: readonly string[] }[];
+}
+
+const order: CrashOrder = workerData;
+hookModules(order.mutant);
+// The product is loaded after the hooks are set.
+const { live } = await import("./sidecar-life.ts");
+parentPort?.postMessage(await playAll(order));
+
+async function playAll({ moment, call, isFirstEnough }: CrashOrder): Promise<CrashReport> {
+  const clean = await live(0, "DiesBefore");
+  const failures: { at: number; call: string; problems: readonly string[] }[] = [];
+  if (clean.problems.length > 0) failures.push({ at: 0, call: "none", problems: clean.problems });
+  let lives = 1;
+  for (const [index, name] of clean.calls.entries()) {
+    if (moment === "Never" || (isFirstEnough && failures.length > 0)) break;
+    if (!isStruck(name, moment) || (call !== undefined && call !== name)) continue;
+    const { problems } = await live(index + 1, moment);
+    if (problems.length > 0) failures.push({ at: index + 1, call: name, problems });
+    lives += 1;
+  }
+  return { calls: clean.calls, lives, failures };
+}
