@@ -114,6 +114,11 @@ function foldNewEpoch(state: SidecarState, reading: Reading): FoldResult {
   return { ok: true, state: next, quarantined: [] };
 }
 
+/** What a pod's total is ahead of the counter of this epoch: base units of epochs that are over. */
+export function earlierOf(state: Pick<SidecarState, "totals" | "last">, dimension: string): bigint {
+  return BigInt(state.totals[dimension] ?? "0") - BigInt(state.last[dimension] ?? "0");
+}
+
 /**
  * Time passes: the pod's own life is counted, and each hour that ended since the last fold gets its boundary, the totals of
  * this first look after it. The first boundary of a pod says that it had nothing before. `nowMs` is without offset, `hour`

@@ -26,7 +26,7 @@ export interface Live {
 export interface LiveOptions {
   readonly configFile: string;
   readonly controlFile: string;
-  readonly counters: Pick<Counters, "echo" | "total">;
+  readonly counters: Pick<Counters, "epoch" | "echo" | "total">;
   readonly issuers: Issuers;
   readonly monotonicMs: () => number;
   readonly log: Logger;
@@ -43,7 +43,8 @@ export function createLive(options: LiveOptions): Live {
   let told = "";
   const holds = createHolds({
     total: options.counters.total,
-    leases: () => control.current()?.value.leases ?? [],
+    epoch: options.counters.epoch,
+    control: () => control.current()?.value,
     monotonicMs: options.monotonicMs,
   });
 

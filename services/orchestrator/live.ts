@@ -56,7 +56,8 @@ export function createLive(options: LiveOptions): Live {
   const token = watchFile(options.tokenFile, (text) => text.trim());
   const holds = createHolds({
     total: options.counters.total,
-    leases: () => control.current()?.value.leases ?? [],
+    epoch: options.counters.epoch,
+    control: () => control.current()?.value,
     monotonicMs: () => clock.monotonic(),
   });
   let verifier: { readonly digest: string; readonly verify: ReturnType<typeof createServiceVerifier> } | undefined;

@@ -2,18 +2,23 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createHolds, type HoldResult, type Holds } from "./holds.ts";
 
-function open(upTo: Record<string, string>): {
+interface World {
   readonly holds: Holds;
   readonly totals: Map<string, bigint>;
   readonly leases: { dimension: string; upTo: string }[];
   nowMs: number;
-} {
+  /** Of the ceilings; the counters are in e1. */
+  epoch: string | undefined;
+}
+
+function open(upTo: Record<string, string>): World {
   const totals = new Map<string, bigint>();
   const leases = Object.entries(upTo).map(([dimension, ceiling]) => ({ dimension, upTo: ceiling }));
-  const world = { totals, leases, nowMs: 0 };
+  const world: Omit<World, "holds"> = { totals, leases, nowMs: 0, epoch: undefined };
   const holds = createHolds({
     total: (dimension) => totals.get(dimension) ?? 0n,
-    leases: () => leases,
+    epoch: "e1",
+    control: () => ({ leases, ...(world.epoch === undefined ? {} : { epoch: world.epoch }) }),
     monotonicMs: () => world.nowMs,
   });
   return Object.assign(world, { holds });
@@ -48,6 +53,16 @@ describe("createHolds()", () => {
     release(holds.hold({ tool_action: 1n }));
     totals.set("tool_action", 3n);
     expect(holds.hold({ tool_action: 1n }).ok).toBe(false);
+  });
+
+  it("lets nothing limited begin by ceilings for another life of the counters, and echoes none of them", () => {
+    const world = open({ tool_action: "10" });
+    world.epoch = "";
+    expect(world.holds.hold({ tool_action: 1n })).toEqual({ ok: false, dimension: "tool_action" });
+    expect(world.holds.hold({ tool_action: 0n, documents: 5n }).ok).toBe(true);
+    expect(world.holds.echo()).toEqual({});
+    world.epoch = "e1";
+    expect(world.holds.hold({ tool_action: 1n }).ok).toBe(true);
   });
 
   it("asks for what it refused, for a while", () => {

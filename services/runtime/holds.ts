@@ -1,3 +1,4 @@
+import type { Control } from "#core/api/pod-config.ts";
 import type { CounterRecord } from "#core/counter-record.ts";
 
 /** Base units by dimension. */
@@ -17,15 +18,17 @@ export interface Holds {
    * A dimension without a ceiling is not limited. Count before you release.
    */
   hold(need: Need): HoldResult;
-  /** The ceilings in force and what they are needed for, for the counter file. */
+  /** The ceilings in force and what they are needed for, for the counter file; nothing while they are for another epoch. */
   echo(): CounterRecord["leases"];
 }
 
 export interface HoldsOptions {
   /** What the counter file holds of a dimension. */
   readonly total: (dimension: string) => bigint;
-  /** The ceilings that the reporter gave, as they are now. */
-  readonly leases: () => readonly { readonly dimension: string; readonly upTo: string }[];
+  /** The life of the counters. */
+  readonly epoch: string;
+  /** What the sidecar wrote last, with the ceilings. */
+  readonly control: () => Pick<Control, "leases" | "epoch"> | undefined;
   readonly monotonicMs: () => number;
 }
 
@@ -35,6 +38,9 @@ const WANTED_MS = 300_000;
 export function createHolds(options: HoldsOptions): Holds {
   const held = new Map<string, bigint>();
   const refused = new Map<string, { readonly amount: bigint; readonly untilMs: number }>();
+  const leases = (): Control["leases"] => options.control()?.leases ?? [];
+  // After a reboot of the node counters begin at 0 again, and ceilings for those before would allow as much once more.
+  const areOurs = (): boolean => (options.control()?.epoch ?? options.epoch) === options.epoch;
   const heldOf = (dimension: string): bigint => held.get(dimension) ?? 0n;
   const add = (need: Need, sign: 1n | -1n): void => {
     for (const [dimension, amount] of Object.entries(need)) held.set(dimension, heldOf(dimension) + sign * amount);
@@ -46,9 +52,11 @@ export function createHolds(options: HoldsOptions): Holds {
 
   return {
     hold(need) {
-      for (const { dimension, upTo } of options.leases()) {
+      const fits = areOurs();
+      for (const { dimension, upTo } of leases()) {
         const amount = need[dimension] ?? 0n;
-        if (amount === 0n || options.total(dimension) + heldOf(dimension) + amount <= BigInt(upTo)) continue;
+        if (amount === 0n) continue;
+        if (fits && options.total(dimension) + heldOf(dimension) + amount <= BigInt(upTo)) continue;
         refused.set(dimension, { amount, untilMs: options.monotonicMs() + WANTED_MS });
         return { ok: false, dimension };
       }
@@ -64,13 +72,14 @@ export function createHolds(options: HoldsOptions): Holds {
       };
     },
     echo() {
-      const leases = options.leases().map(({ dimension, upTo }) => {
+      if (!areOurs()) return {};
+      const echoed = leases().map(({ dimension, upTo }) => {
         // A ceiling that was lowered is not in force before what is in flight fits under it.
         const reach = options.total(dimension) + heldOf(dimension);
         const applied = reach > BigInt(upTo) ? reach : BigInt(upTo);
         return [dimension, { applied: `${applied}`, held: `${heldOf(dimension) + wantedOf(dimension)}` }] as const;
       });
-      return Object.fromEntries(leases);
+      return Object.fromEntries(echoed);
     },
   };
 }

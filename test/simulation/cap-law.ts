@@ -4,7 +4,7 @@ import type { PodModel } from "./pod-model.ts";
 import type { World } from "./world.ts";
 
 /** What no ceiling withstands: a clock that jumps over the edge of a period, a ledger or a pod that is forgotten. */
-const BEYOND = ["Skew", "Late", "Restore", "DeleteLedger", "DeletePodUsage", "Reboot"];
+const BEYOND = ["Skew", "Late", "Restore", "DeleteLedger", "DeletePodUsage"];
 
 /**
  * The cap: what a period has counted and what pods may still count stay within the hard limit, whatever is in flight. Of

@@ -14,6 +14,8 @@ interface Case {
 }
 
 const CYCLE: SimEvent = { kind: "Cycle", leader: 0, at: 0, how: "Crash" };
+const ADVANCE: SimEvent = { kind: "Advance", seconds: 70 };
+const useAction = (amount: number): SimEvent => ({ kind: "Use", pod: 0, dimension: "tool_action", amount });
 const START_MS = Date.UTC(2027, 1, 10, 6, 20);
 
 const CASES: readonly Case[] = [
@@ -70,6 +72,21 @@ const CASES: readonly Case[] = [
       { kind: "Hour", seconds: 104 },
       { kind: "Use", pod: 0, dimension: "workflow_completed", amount: 10 },
       { kind: "EndPod", pod: 1 },
+    ],
+  },
+  {
+    name: "a node starts again, its pod's counters begin at 0, and its ceilings did not",
+    profile: "Ordinary",
+    switches: {},
+    setup: { planId: "capped" },
+    events: [
+      { kind: "AddPod", agent: 0 },
+      { kind: "Advance", seconds: 10 },
+      ...[0, 0, 15, 8, 4].flatMap((amount) => [useAction(amount), ADVANCE, CYCLE]),
+      { kind: "Reboot", pod: 0, fileLost: false },
+      useAction(8),
+      ADVANCE,
+      useAction(8),
     ],
   },
 ];

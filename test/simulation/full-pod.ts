@@ -1,4 +1,4 @@
-import { z } from "zod";
+import { type Control, controlSchema } from "#core/api/pod-config.ts";
 import { readMetered } from "#core/exposition.ts";
 import { openCounters, type Counters } from "#runtime/counters.ts";
 import { createHolds, type Holds } from "#runtime/holds.ts";
@@ -10,7 +10,7 @@ import type { Scraper } from "../../services/meter/sidecar/prometheus.ts";
 import { createSidecar, type Sidecar } from "../../services/meter/sidecar/sidecar.ts";
 import { openStateLog } from "../../services/meter/sidecar/state-log.ts";
 import type { LogFate } from "./events.ts";
-import { countHeld, type Lease } from "./held.ts";
+import { countHeld } from "./held.ts";
 import { peekFile, pokeFile } from "./memory-fs.ts";
 import { PodLife } from "./pod-life.ts";
 import type { PodDoor, PodProcesses } from "./pod-processes.ts";
@@ -35,7 +35,8 @@ export function startFullPod(door: PodDoor): PodProcesses {
   const newHolds = (): Holds =>
     createHolds({
       total: (dimension) => counters.total(dimension),
-      leases: () => readLeases(file("control.json")),
+      epoch: counters.epoch,
+      control: () => readControl(file("control.json")),
       monotonicMs: () => door.nowMs(),
     });
   let holds = newHolds();
@@ -92,12 +93,10 @@ export function startFullPod(door: PodDoor): PodProcesses {
   };
 }
 
-const controlLeasesSchema = z.object({ leases: z.array(z.object({ dimension: z.string(), upTo: z.string() })) });
-
-/** The ceilings that the sidecar wrote for the service. */
-function readLeases(path: string): readonly Lease[] {
+/** What the sidecar wrote for the service. */
+function readControl(path: string): Control | undefined {
   const bytes = peekFile(path);
-  return bytes ? controlLeasesSchema.parse(JSON.parse(new TextDecoder().decode(bytes))).leases : [];
+  return bytes && controlSchema.parse(JSON.parse(new TextDecoder().decode(bytes)));
 }
 
 type Scrape = Awaited<ReturnType<Scraper["scrape"]>>;

@@ -1,13 +1,11 @@
-import type { PodUsage, PodUsageStatus } from "#core/api/pod-usage.ts";
-import type { SidecarState } from "#core/sidecar-fold.ts";
+import type { Control } from "#core/api/pod-config.ts";
+import type { PodUsage } from "#core/api/pod-usage.ts";
+import type { Echo } from "#core/sidecar-fold.ts";
 import type { Holds } from "#runtime/holds.ts";
-import { toEcho } from "../../services/meter/sidecar/echo.ts";
+import { toEcho, type Told } from "../../services/meter/sidecar/echo.ts";
 
-/** A ceiling as the control file holds it. */
-export interface Lease {
-  readonly dimension: string;
-  readonly upTo: string;
-}
+/** The ceilings as the control file holds them, and the epoch that they are for. */
+export type Ceilings = Pick<Control, "leases" | "epoch">;
 
 /** Work as the services do it: its worst case is held first, then it is counted, then released. False when it is refused. */
 export function countHeld(holds: Holds, need: Readonly<Record<string, bigint>>, count: () => void): boolean {
@@ -19,9 +17,9 @@ export function countHeld(holds: Holds, need: Readonly<Record<string, bigint>>, 
 }
 
 /** What the sidecar passes on of the ceilings that the service applies. */
-export function echoOf(holds: Holds, state: SidecarState): PodUsageStatus["leases"] {
-  const record = { sequence: 0, epoch: state.epoch, bootId: "", totals: {}, journalSequence: 0, mode: "" };
-  return toEcho({ ...record, configDigest: "", controlDigest: "", leases: holds.echo() }, state).leases;
+export function echoOf(service: { readonly holds: Holds; readonly epoch: string }, told: Told): Echo["leases"] {
+  const record = { sequence: 0, epoch: service.epoch, bootId: "", totals: {}, journalSequence: 0, mode: "" };
+  return toEcho({ ...record, configDigest: "", controlDigest: "", leases: service.holds.echo() }, told).leases;
 }
 
 /** The pod has not told yet which ceilings it applies, or that it needs more. */

@@ -10,11 +10,12 @@ import {
   toPodUsageStatus,
 } from "#core/sidecar-fold.ts";
 import { hourKey, toIso } from "#core/time.ts";
+import { toControl } from "../../services/meter/sidecar/control-file.ts";
 import { createHolds, type Holds } from "#runtime/holds.ts";
 import type { LogFate } from "./events.ts";
 import type { PodDoor, PodProcesses } from "./pod-processes.ts";
 import { USED } from "./catalogues.ts";
-import { countHeld, echoOf, type Lease } from "./held.ts";
+import { type Ceilings, countHeld, echoOf } from "./held.ts";
 import { CHECKPOINT_SECONDS } from "./setup.ts";
 
 /** Files of the pod as values: what survives its processes. */
@@ -22,8 +23,8 @@ interface Disk {
   epoch: string;
   counters: Map<string, bigint>;
   log: SidecarState | undefined;
-  /** The ceilings in the control file; nothing: no grant has arrived yet. */
-  leases: readonly Lease[] | undefined;
+  /** The control file; nothing: no grant has arrived yet. */
+  control: Ceilings | undefined;
 }
 
 /** A sidecar's memory. */
@@ -44,14 +45,15 @@ interface Mind {
 export function startLightPod(door: PodDoor): PodProcesses {
   let epochs = 0;
   const newEpoch = (): string => `e${(epochs += 1)}`;
-  const disk: Disk = { epoch: newEpoch(), counters: zeros(), log: undefined, leases: undefined };
+  const disk: Disk = { epoch: newEpoch(), counters: zeros(), log: undefined, control: undefined };
   const startedMs = door.nowMs();
   let mind = bearMind(disk);
   let earlier = new Map(disk.counters);
   const newHolds = (): Holds =>
     createHolds({
       total: (dimension) => disk.counters.get(dimension) ?? 0n,
-      leases: () => disk.leases ?? [],
+      epoch: disk.epoch,
+      control: () => disk.control,
       monotonicMs: () => door.nowMs(),
     });
   let holds = newHolds();
@@ -62,15 +64,14 @@ export function startLightPod(door: PodDoor): PodProcesses {
   };
   return {
     count(dimension, amount) {
-      if (mind.object === undefined && mind.published === undefined) return false;
-      if (disk.leases === undefined) return false;
+      if (disk.control === undefined) return false;
       return countHeld(holds, { [dimension]: amount }, () => {
         earlier = new Map(disk.counters);
         disk.counters.set(dimension, (disk.counters.get(dimension) ?? 0n) + amount);
       });
     },
     wake: () => turn(false),
-    told: (object) => obey(disk, object),
+    told: (object) => obey(disk, mind.state, object),
     cut: () => undefined,
     async end() {
       // Tries again until its time is over: a single failed write costs nothing.
@@ -102,12 +103,13 @@ function takeTurn(work: Work, final: boolean): void {
   const { door, disk, mind } = work;
   const isCut = door.isCut();
   if (!isCut) mind.object = door.api.podUsages.get(door.uid);
-  if (!isCut) obey(disk, mind.object);
+  if (!isCut) obey(disk, mind.state, mind.object);
   restore(mind, isCut);
   if (!mind.restored) return;
   const reading = read(disk, final ? "File" : scrapeSource(door));
   const folded = applyReading(mind.state, reading);
   if (folded.ok) mind.state = folded.state;
+  obey(disk, mind.state, mind.object);
   const nowMs = door.apiNowMs();
   if (mind.state.hour !== "" || mind.object)
     mind.state = applyTime(mind.state, { nowMs, hour: hourKey(nowMs), upMs: door.nowMs() - work.startedMs });
@@ -146,8 +148,8 @@ function publish({ door, mind, disk, holds }: Work, final: boolean): void {
   const version = mind.object?.metadata.resourceVersion;
   if (door.isCut() || version === undefined) return;
   const reportedAt = toIso(door.apiNowMs());
-  const echo = echoOf(holds, mind.state);
-  const status = toPodUsageStatus(mind.state, { final, reportedAt, enforced: undefined, leases: echo ?? [] });
+  const echo = echoOf({ holds, epoch: disk.epoch }, { state: mind.state, published: mind.object?.status });
+  const status = toPodUsageStatus(mind.state, { final, reportedAt, enforced: undefined, leases: echo });
   if (put(door, version, status))
     mind.published = {
       atMs: door.nowMs(),
@@ -170,8 +172,9 @@ function put(door: PodDoor, version: string, status: PodUsageStatus): boolean {
 }
 
 /** control.json, as the sidecar writes it: before the first grant there is none. */
-function obey(disk: Disk, object: PodUsage | undefined): void {
-  if (object?.spec.grants) disk.leases = object.spec.grants.leases ?? [];
+function obey(disk: Disk, state: SidecarState, object: PodUsage | undefined): void {
+  const control = object && toControl(object.spec, state);
+  if (control) disk.control = control;
 }
 
 function acksOf(holds: Holds): string {

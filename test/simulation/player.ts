@@ -94,10 +94,7 @@ const HANDLERS: Handlers = {
   CrashService: onPod((pod) => pod.crashService()),
   CountersFall: onPod((pod) => pod.dropCounters()),
   CrashSidecar: (world, { pod, log }) => world.pods[pod]?.crashSidecar(log),
-  Reboot: (world, { pod, fileLost }) => {
-    world.happened.add("Reboot");
-    world.pods[pod]?.reboot(fileLost);
-  },
+  Reboot: (world, { pod, fileLost }) => world.pods[pod]?.reboot(fileLost),
   PodWrite: (world, { pod, fault }) => world.pods[pod]?.failWrite(fault),
   Scrape: (world, { pod, fault }) => world.pods[pod]?.failScrape(fault),
   Skew: (world, { seconds }) => {

@@ -113,7 +113,10 @@ export const controlSchema = z.object({
   mode: z.enum(["Running", "Constrained", "Paused", "Revoked"]),
   revokedKeys: z.array(z.string()).default([]),
   entitlement: entitlementSchema,
+  /** Ceilings on the service's own counters: what earlier epochs counted is taken off those of the PodUsage. */
   leases: z.array(z.object({ dimension: z.string(), upTo: z.string() })).default([]),
+  /** The epoch that the ceilings are for: until the sidecar has seen the service's, nothing limited may begin. Absent: any. */
+  epoch: z.string().max(64).optional(),
   term: z.int().default(0),
   clockOffsetSeconds: z.int().default(0),
 });

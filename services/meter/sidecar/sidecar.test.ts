@@ -140,7 +140,8 @@ describe("an API server in trouble", () => {
     world.server.setSpec({ control: { mode: "Revoked" } });
     await world.clock.advance(16 * SECOND);
     expect(world.server.calls.get).toBe(before + 1);
-    expect(JSON.parse(readFileSync(join(world.folder, "control.json"), "utf8"))).toMatchObject({ mode: "Revoked" });
+    const control: unknown = JSON.parse(readFileSync(join(world.folder, "control.json"), "utf8"));
+    expect(control).toMatchObject({ mode: "Revoked", epoch: world.counters.epoch });
   });
 
   it("may be restored to an earlier state: totals are published over it", async () => {

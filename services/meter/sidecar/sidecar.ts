@@ -1,4 +1,4 @@
-import type { PodUsage, PodUsageSpec, PodUsageStatus } from "#core/api/pod-usage.ts";
+import type { PodUsage, PodUsageStatus } from "#core/api/pod-usage.ts";
 import { checkpointSecondsOf } from "#core/counted.ts";
 import type { CounterRecord } from "#core/counter-record.ts";
 import {
@@ -133,6 +133,8 @@ async function turn(work: Work): Promise<void> {
   // PodUsage may have arrived meanwhile.
   restore(work);
   if (reading) fold(work, reading);
+  // Ceilings are for the epoch that is known now.
+  writeControl(work);
   passTime(work);
   const status = toStatus(work, { record, final: false });
   if (isPublishDue(work.plan, { ...publishFacts(work), status })) await checkpoint(work, record);
@@ -252,7 +254,7 @@ async function publishFinal(work: Work, endMs: number): Promise<void> {
 function takeOrders(work: Work): void {
   const spec = work.usage.current()?.spec;
   if (!spec) return;
-  writeControl(work, spec);
+  writeControl(work);
   // The service serves from now on: its first seconds belong to the hour in which they began.
   if (!work.restored) work.wake.abort(new Error("PodUsage is known"));
   if (work.options.time.setOffset(spec.grants?.clockOffsetSeconds ?? 0)) {
@@ -261,10 +263,12 @@ function takeOrders(work: Work): void {
   }
 }
 
-function writeControl(work: Work, spec: PodUsageSpec): void {
+function writeControl(work: Work): void {
   const { controlFile, log } = work.options;
+  const spec = work.usage.current()?.spec;
+  if (!spec) return;
   try {
-    if (!controlFile.write(spec)) return;
+    if (!controlFile.write(spec, work.state)) return;
     log.info({ mode: spec.control?.mode, state: spec.grants?.entitlement.state }, "Wrote control");
   } catch (err) {
     log.error({ err }, "Failed to write control");
@@ -278,7 +282,7 @@ function toStatus(
   return toPodUsageStatus(work.state, {
     final: part.final,
     reportedAt: work.options.time.isKnown() ? toIso(work.options.time.now()) : undefined,
-    ...toEcho(part.record, work.state),
+    ...toEcho(part.record, { state: work.state, published: work.usage.current()?.status }),
   });
 }
 
