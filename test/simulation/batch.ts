@@ -32,6 +32,7 @@ export interface BatchReport {
   readonly events: number;
   readonly violations: Readonly<Record<string, number>>;
   readonly overBilledUnits: number;
+  readonly riskedUnits: number;
   readonly underBilledUnits: number;
   readonly usedBaseUnits: bigint;
   readonly lostBaseUnits: Readonly<Record<string, bigint>>;
@@ -43,6 +44,7 @@ export const EMPTY_REPORT: BatchReport = {
   events: 0,
   violations: {},
   overBilledUnits: 0,
+  riskedUnits: 0,
   underBilledUnits: 0,
   usedBaseUnits: 0n,
   lostBaseUnits: {},
@@ -64,12 +66,13 @@ async function playOne(order: BatchOrder, history: number, mayShrink: boolean): 
   const events = makeEvents(order.seed, history, setup);
   const { violations, events: count, figures } = await play(setup, events);
   const [first] = violations;
-  const { used = 0n, lost = [], overBilledUnits = 0, underBilledUnits = 0 } = figures ?? {};
+  const { used = 0n, lost = [], overBilledUnits = 0, riskedUnits = 0, underBilledUnits = 0 } = figures ?? {};
   return {
     histories: 1,
     events: count,
     violations: first ? { [first.law]: 1 } : {},
     overBilledUnits,
+    riskedUnits,
     underBilledUnits,
     usedBaseUnits: used,
     lostBaseUnits: Object.fromEntries(lost),
@@ -101,6 +104,7 @@ export function addReports(a: BatchReport, b: BatchReport): BatchReport {
     events: a.events + b.events,
     violations: addNumbers(a.violations, b.violations),
     overBilledUnits: a.overBilledUnits + b.overBilledUnits,
+    riskedUnits: a.riskedUnits + b.riskedUnits,
     underBilledUnits: a.underBilledUnits + b.underBilledUnits,
     usedBaseUnits: a.usedBaseUnits + b.usedBaseUnits,
     lostBaseUnits: addBigints(a.lostBaseUnits, b.lostBaseUnits),

@@ -45,7 +45,7 @@ export class Gate {
     resume?.();
   }
 
-  async pass<T>(run: () => T, call?: string): Promise<T> {
+  async pass<T>(run: () => T | Promise<T>, call?: string): Promise<T> {
     if (!this.#isStop(call)) return run();
     switch (this.how) {
       case "Crash":
@@ -65,7 +65,7 @@ export class Gate {
         await this.#hold();
         return run();
       case "PauseDone": {
-        const result = run();
+        const result = await run();
         await this.#hold();
         return result;
       }

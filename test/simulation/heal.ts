@@ -5,6 +5,8 @@ import type { World } from "./world.ts";
 
 /** Hours after which a slot without an answer is dead, its day compared, its quantity carried on and accepted. */
 const HOURS_MAX = 110;
+/** When somebody looks after what was parked meanwhile: a re-created resource refuses for a day, and may not say why. */
+const SECOND_LOOK_HOURS = 30;
 
 /**
  * All is well again: whoever stood still goes on, late requests land, pods publish, one leader works until nothing is
@@ -14,12 +16,10 @@ export async function heal(world: World): Promise<void> {
   mend(world);
   for (const leader of world.leaders) await leader.resume(0, "Crash");
   for (const land of world.delayed.splice(0)) land();
-  for (const leader of world.leaders) {
-    leader.kill();
-    leader.upgrade("healed");
-  }
+  for (const leader of world.leaders) leader.upgrade("healed");
   const [leader] = world.leaders;
   for (let hours = 0; hours < HOURS_MAX && leader && world.violations.length === 0; hours += 1) {
+    if (hours === SECOND_LOOK_HOURS) leader.upgrade("healed again");
     await healHour(world, leader);
     if (hours >= 1 && isDone(world, leader)) return;
   }

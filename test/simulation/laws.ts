@@ -16,11 +16,15 @@ export interface Figures {
   /** By row of the failure table. */
   readonly lost: Map<string, bigint>;
   overBilledUnits: number;
+  /** Billed too much where the publisher chose to (row 13): no list asked after a ledger was lost. */
+  riskedUnits: number;
   underBilledUnits: number;
 }
 
 /** A sidecar's ring holds the true hour of what is looked at before this age. */
 const LATE_MS = 25 * HOUR_MS;
+/** What Azure still takes, with a margin for the way. */
+const SENDABLE_MS = 23 * HOUR_MS + 50 * 60_000;
 
 const checked = new WeakSet<object>();
 
@@ -29,12 +33,17 @@ export function checkStep(world: World): void {
   for (const [base] of USED) {
     const counted = countedOf(world, base);
     const accepted = acceptedByUs(world, base);
-    if (accepted > counted) world.report("I1", `${accepted} of ${base} were accepted, ${counted} were counted`);
+    if (accepted > counted && !isRiskTaken(world))
+      world.report("I1", `${accepted} of ${base} were accepted, ${counted} were counted`);
   }
   checkCaps(world);
   const ledger = world.api.ledger;
   if (!ledger) return;
-  if (world.apiNowMs() - parseHourKey(ledger.value.lastClosedHour) > LATE_MS) world.happened.add("Late");
+  const { lastClosedHour, oldestOpenHour = "9999123123" } = ledger.value;
+  const ageMs = world.apiNowMs() - parseHourKey(lastClosedHour);
+  if (ageMs > LATE_MS) world.happened.add("Late");
+  if (Math.max(ageMs - HOUR_MS, world.apiNowMs() - parseHourKey(oldestOpenHour)) >= SENDABLE_MS)
+    world.happened.add("TooLate");
   if (checked.has(ledger)) return;
   checked.add(ledger);
   checkLedger(world, ledger.value);
@@ -56,8 +65,8 @@ function checkLedger(world: World, ledger: Ledger): void {
     if (settled + live > counted)
       world.report("I6", `${settled} settled and ${live} live of ${base} are more than ${counted} counted`);
   }
-  if (world.happened.has("Restore") || world.happened.has("DeleteLedger") || world.happened.has("DeletePodUsage"))
-    return;
+  if (["Restore", "DeleteLedger", "DeletePodUsage"].some((what) => world.happened.has(what))) return;
+  if (saysTooMuch(world)) return;
   const pods = objects.map(toPodView);
   for (const account of ledger.accounts) {
     const due = dueAt(account, { ledger, pods, hour: "9999123123" }) + foreignOf(world, account);
@@ -68,7 +77,7 @@ function checkLedger(world: World, ledger: Ledger): void {
 
 /** The laws that hold once all faults are over: I2, I7, I10, and what the history amounts to. */
 export function checkHealed(world: World): Figures {
-  const figures: Figures = { used: 0n, lost: new Map(), overBilledUnits: 0, underBilledUnits: 0 };
+  const figures: Figures = { used: 0n, lost: new Map(), overBilledUnits: 0, riskedUnits: 0, underBilledUnits: 0 };
   addLosses(world, figures);
   const ledger = world.api.ledger?.value;
   if (!ledger) {
@@ -85,12 +94,16 @@ function checkAccount(world: World, account: Account, figures: Figures): void {
   const isVague = isPeriodVague(world, account.dimension);
   const due = isVague ? countedOf(world, account.from) : dueByOracle(world, account.dimension);
   const foreign = foreignOf(world, account);
+  const dropped = BigInt(account.dropped);
+  if (dropped > 0n && (world.setup.lateUsage !== "Drop" || !world.happened.has("TooLate")))
+    world.report("R10", `${account.dimension}: ${dropped} were dropped, and nothing was 24 h late`);
   const accepted = toBaseUnits(String(world.market.ours.get(account.dimension) ?? 0), divisor);
-  const left = due - accepted - foreign;
-  const text = `${account.dimension}: ${due} due, ${accepted} accepted of us, ${foreign} of others`;
-  if (accepted > due) {
-    figures.overBilledUnits += Number((accepted - due + divisor - 1n) / divisor);
-    world.report("I2", `over-billed: ${text}`);
+  const left = due - accepted - foreign - dropped;
+  const text = `${account.dimension}: ${due} due, ${accepted} accepted of us, ${foreign} of others, ${dropped} dropped`;
+  if (accepted + dropped > due) {
+    const units = Number((accepted + dropped - due + divisor - 1n) / divisor);
+    figures[isRiskTaken(world) ? "riskedUnits" : "overBilledUnits"] += units;
+    if (!isRiskTaken(world)) world.report("I2", `over-billed: ${text}`);
   }
   if (left >= divisor) figures.underBilledUnits += Number(left / divisor);
   const isExact = !isVague && isWhole(world, account);
@@ -99,9 +112,31 @@ function checkAccount(world: World, account: Account, figures: Figures): void {
     world.report("I2", `the ledger credits ${acceptedOf(account)}: ${text}`);
 }
 
+/**
+ * Row 13: who does without Azure's list has no more protection when a ledger is lost and the list is silent. I1 and I2 may
+ * be broken then, and then only.
+ */
+function isRiskTaken(world: World): boolean {
+  const { happened, setup } = world;
+  const isLost = happened.has("Restore") || happened.has("DeleteLedger");
+  return !setup.reconcileRequired && isLost && happened.has("ListSilent");
+}
+
+/** Whether Azure may answer or list more for an hour than it booked: it is believed, and less is billed. */
+function saysTooMuch(world: World): boolean {
+  const { listDayOf, listCountsRepeats, slotHasDimension } = world.market.switches;
+  return listDayOf === "MessageTime" || listCountsRepeats || !slotHasDimension;
+}
+
+/** Whether slots may be given up without the list, as accepted, or wait for ever for it. */
+function isUnlisted(world: World): boolean {
+  return !world.market.switches.listAllowed || (world.happened.has("ListSilent") && !world.setup.reconcileRequired);
+}
+
 /** Whether the ledger can know all that was counted, so that nothing may be missing either. */
 function isWhole(world: World, account: Account): boolean {
   const { profile, calm } = world.setup;
+  if (saysTooMuch(world) || isUnlisted(world)) return false;
   if (profile === "Foreign") return calm;
   const ledger = world.api.ledger?.value;
   if (profile === "Ordinary" || !ledger) return true;

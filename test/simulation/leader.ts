@@ -63,8 +63,9 @@ export class Leader {
     return this.#desk?.memory;
   }
 
-  /** The catalogue is another from the next process on: what was parked gets its chance again. */
+  /** A new process with another catalogue: what was parked gets its chance again. */
   upgrade(catalogueDigest: string): void {
+    this.kill();
     this.#terms = { ...this.#terms, catalogueDigest };
   }
 

@@ -97,6 +97,7 @@ function toJson(report: BatchReport, seconds: number): Record<string, unknown> {
     seconds,
     violations: report.violations,
     overBilledUnits: report.overBilledUnits,
+    riskedUnits: report.riskedUnits,
     underBilledUnits: report.underBilledUnits,
     usedBaseUnits: report.usedBaseUnits.toString(),
     lostPpmByRow: Object.fromEntries(Object.entries(report.lostBaseUnits).map(([row, lost]) => [row, ppm(lost)])),

@@ -2,6 +2,7 @@ import type { Intent } from "#core/api/usage-statement.ts";
 import type { PostAnswer } from "#core/outcome.ts";
 import { HOUR_MS, parseHourKey } from "#core/time.ts";
 import { toBatchItem } from "../../services/emulator/metering-answers.ts";
+import { findClash, refuseWhole } from "../../services/emulator/metering-batch.ts";
 import { listUsage } from "../../services/emulator/metering-list.ts";
 import {
   bookForeign,
@@ -10,21 +11,23 @@ import {
   putResource,
   submitItem,
   type CallContext,
-  type Verdict,
 } from "../../services/emulator/metering-store.ts";
 import { defaultSwitches, type Switches } from "../../services/emulator/switches.ts";
 import type { ListAnswer } from "../../services/meter/reporter/desk.ts";
-import { readBatchReply, readUsageRows } from "../../services/meter/reporter/marketplace-answers.ts";
+import { type HttpReply, readBatchReply, readUsageRows } from "../../services/meter/reporter/marketplace-answers.ts";
+import { postInBatches } from "../../services/meter/reporter/marketplace-batch.ts";
 import type { PostFault } from "./events.ts";
 import { RESOURCE, type Setup } from "./setup.ts";
 
-/** Faults under which nothing is booked, as status and body. */
-const REFUSED: Partial<Record<PostFault, { readonly status: number; readonly body: string }>> = {
-  Http500: { status: 500, body: "oops" },
-  Http429: { status: 429, body: "slow down" },
-  Http403: { status: 403, body: '{"code":"Forbidden","message":"no"}' },
-  Http400: { status: 400, body: '{"code":"BadArgument","message":"One or more errors have occurred."}' },
+/** Faults under which nothing is booked. */
+const REFUSED: Partial<Record<PostFault, { readonly status: number; readonly text: string }>> = {
+  Http500: { status: 500, text: "oops" },
+  Http429: { status: 429, text: "slow down" },
+  Http403: { status: 403, text: '{"code":"Forbidden","message":"no"}' },
+  Http400: { status: 400, text: '{"code":"BadArgument","message":"One or more errors have occurred."}' },
 };
+
+const NO_REPLY: HttpReply = { status: 0, text: "", requestId: "r", failure: "no answer" };
 
 const GUID = "54372f22-697c-479e-9b76-d5bbdd6e701a";
 
@@ -40,11 +43,17 @@ export class MarketModel {
   readonly ours = new Map<string, number>();
   readonly foreign = new Map<string, number>();
   readonly #now: () => number;
+  /** Whether these questions, which read each item once more, can have an answer at all. */
+  readonly #mayRefuseWhole: boolean;
+  readonly #mayClash: boolean;
   #ids = 0;
 
   constructor(setup: Setup, now: () => number) {
     this.switches = { ...defaultSwitches, ...setup.switches };
     this.#now = now;
+    const { malformedInBatch, notOwnedInBatch, sameHourInBatch, sameSlotInBatch } = this.switches;
+    this.#mayRefuseWhole = [malformedInBatch, notOwnedInBatch, sameHourInBatch, sameSlotInBatch].includes("WholeCall");
+    this.#mayClash = sameHourInBatch === "Item" || sameSlotInBatch === "Item";
     const plans = setup.catalogue.plans.map((plan) => ({
       planId: plan.id,
       dimensions: plan.dimensions.map((dimension) => dimension.id),
@@ -70,56 +79,65 @@ export class MarketModel {
     if (resource) putResource(this.state, { ...resource, recreatedMs: this.#now() });
   }
 
-  /** One batch. `delay` takes a request that lands later. */
-  post(intents: readonly Intent[], delay: (land: () => void) => void): PostAnswer[] {
-    const reply = (status: number, text: string): PostAnswer[] =>
-      readBatchReply({ status, text, requestId: "r" }, intents);
-    if (this.#now() < this.downUntilMs) return this.unanswered(intents);
+  /** One post as the product's adapter makes it. `delay` takes a request that lands later. */
+  post(intents: readonly Intent[], delay: (land: () => void) => void): Promise<PostAnswer[]> {
+    return postInBatches(async (batch) => this.#send(batch, delay), intents);
+  }
+
+  #send(intents: readonly Intent[], delay: (land: () => void) => void): HttpReply {
+    if (this.#now() < this.downUntilMs) return NO_REPLY;
     const fault = this.faults.shift();
     if (fault === "Delay") {
-      delay(() => void this.#book(intents));
-      return this.unanswered(intents);
+      delay(() => void this.#answer(intents, undefined));
+      return NO_REPLY;
     }
-    if (fault === "LoseRequest") return this.unanswered(intents);
+    if (fault === "LoseRequest") return NO_REPLY;
     const refused = fault === undefined ? undefined : REFUSED[fault];
-    if (refused) return reply(refused.status, refused.body);
-    const result = this.#answer(intents, fault);
-    if (fault === "LoseAnswer") return this.unanswered(intents);
-    return reply(200, fault === "Truncate" ? result.slice(0, 40) : result);
+    if (refused) return { ...refused, requestId: "r" };
+    const reply = this.#answer(intents, fault);
+    if (fault === "LoseAnswer") return NO_REPLY;
+    return fault === "Truncate" ? { ...reply, text: reply.text.slice(0, 40) } : reply;
   }
 
   /** What the adapter says when no answer came. */
   unanswered(intents: readonly Intent[]): PostAnswer[] {
-    return readBatchReply({ status: 0, text: "", requestId: "r", failure: "no answer" }, intents);
+    return readBatchReply(NO_REPLY, intents);
   }
 
   list(sinceDay: string): ListAnswer {
     if (this.#now() < this.downUntilMs || this.listFault === "Down")
       return { ok: false, refused: false, message: "down" };
-    if (this.listFault === "Refused") return { ok: false, refused: true, message: "HTTP status 403" };
+    if (this.listFault === "Refused" || !this.switches.listAllowed)
+      return { ok: false, refused: true, message: "HTTP status 403" };
     const context = { callerClientId: "us", nowMs: this.#now(), switches: this.switches };
     const rows = listUsage(this.state, { startMs: parseHourKey(`${sinceDay}00`) }, context);
     return { ok: true, rows: readUsageRows(JSON.stringify(rows)) ?? [] };
   }
 
-  #answer(intents: readonly Intent[], fault: PostFault | undefined): string {
+  #answer(intents: readonly Intent[], fault: PostFault | undefined): HttpReply {
+    const call = this.#call();
+    const items = intents.map(toItem);
+    const whole = this.#mayRefuseWhole ? refuseWhole(this.state, items, call) : undefined;
+    if (whole) return { status: whole.status, text: JSON.stringify(whole.body), requestId: "r" };
     if (fault === "Foreign") this.#bookForeign(intents[0]);
-    const spared = fault === "ItemError" ? intents[0] : undefined;
-    const verdicts = this.#book(spared ? intents.slice(1) : intents);
-    const items: object[] = verdicts.map((verdict) => toBatchItem(verdict, this.#call()));
-    if (spared) items.push({ ...toItem(spared), status: "Error" });
-    if (fault === "Shuffle") items.reverse();
-    if (fault === "Missing") items.pop();
-    return JSON.stringify({ result: items, count: items.length });
+    const result = items.map((item, index) =>
+      fault === "ItemError" && index === 0
+        ? { ...item, status: "Error" }
+        : this.#answerItem(item, items.slice(0, index)),
+    );
+    if (fault === "Shuffle") result.reverse();
+    if (fault === "Missing") result.pop();
+    return { status: 200, text: JSON.stringify({ result, count: result.length }), requestId: "r" };
   }
 
-  #book(intents: readonly Intent[]): Verdict[] {
+  /** Judged, booked and answered as the emulator does it. */
+  #answerItem(item: Record<string, unknown>, before: readonly Record<string, unknown>[]): Record<string, unknown> {
     const call = this.#call();
-    return intents.map((intent) => {
-      const verdict = submitItem(this.state, toItem(intent), call);
-      if (verdict.status === "Accepted") addTo(this.ours, verdict.booked);
-      return verdict;
-    });
+    const clash = this.#mayClash ? findClash(before, item, call.switches) : undefined;
+    if (clash) return toBatchItem({ status: "Refused", refusal: clash.refusal, echo: item }, call);
+    const verdict = submitItem(this.state, item, call);
+    if (verdict.status === "Accepted") addTo(this.ours, verdict.booked);
+    return toBatchItem(verdict, call);
   }
 
   #bookForeign(intent: Intent | undefined): void {

@@ -67,8 +67,14 @@ const HANDLERS: Handlers = {
   },
   Land: (world, { index }) => world.delayed.splice(index, 1)[0]?.(),
   Post: (world, { fault }) => void world.market.faults.push(fault),
-  List: (world, { fault }) => void (world.market.listFault = fault),
-  Outage: (world, { hours }) => void (world.market.downUntilMs = world.nowMs() + hours * HOUR_MS),
+  List: (world, { fault }) => {
+    world.market.listFault = fault;
+    if (fault !== "None") world.happened.add("ListSilent");
+  },
+  Outage: (world, { hours }) => {
+    world.market.downUntilMs = world.nowMs() + hours * HOUR_MS;
+    world.happened.add("ListSilent");
+  },
   Suspend: (world) => world.market.setActive(false),
   Activate: (world) => world.market.setActive(true),
   Recreate: (world) => world.market.recreate(),

@@ -76,8 +76,8 @@ export function makeSetup(seed: number, index: number, only?: Profile): Setup {
     ] as const),
     calm: profile === "Foreign" && random.chance(0.5),
     switches: makeSwitches(random),
-    reconcileRequired: true,
-    lateUsage: "Carry",
+    reconcileRequired: !random.chance(0.06),
+    lateUsage: random.chance(0.12) ? "Drop" : "Carry",
     splitBrain: profile !== "Disaster" && random.chance(0.3),
     sidecars: random.chance(0.15) ? "Whole" : "Fold",
     strict: index % 64 === 0,
@@ -86,16 +86,48 @@ export function makeSetup(seed: number, index: number, only?: Profile): Setup {
 
 /** Each unconfirmed point of the service on either side. */
 function makeSwitches(random: Random): Partial<Switches> {
+  const rarely = <T>(probability: number, [value, usual]: readonly [T, T]): T =>
+    random.chance(probability) ? value : usual;
   return {
     afterExpiry: random.pick(["Expired", "Duplicate"]),
-    expiryComparedTo: random.pick(["EffectiveStartTime", "EndOfHour"]),
+    expiryComparedTo: random.pick(["EffectiveStartTime", "StartOfHour", "EndOfHour"]),
+    checkOrder: random.pick(["ResourceFirst", "TimeFirst"]),
+    unconfirmedBodies: random.pick(["Envelope", "Bare"]),
     listDelaySeconds: random.pick([0, 0, 1200, 3000]),
     answersCarryResourceId: random.chance(0.7),
+    answersUriCase: random.pick(["AsSent", "Lower"]),
     duplicateMessageTime: random.pick(["Now", "Zero"]),
     slotHasPlan: random.chance(0.2),
+    slotHasDimension: rarely(0.03, [false, true]),
+    dimensionIgnoresCase: random.chance(0.1),
+    uriIgnoresCase: random.chance(0.9),
+    quantityDecimals: rarely<Switches["quantityDecimals"]>(0.1, [0, "All"]),
+    futureToleranceSeconds: rarely(0.1, [300, 0]),
     parsing: random.pick(["Strict", "Lenient"]),
+    malformedInBatch: random.pick(["Item", "WholeCall"]),
+    sameHourInBatch: random.weighted([
+      [0.9, "Accepted"],
+      [0.05, "Item"],
+      [0.05, "WholeCall"],
+    ] as const),
+    sameSlotInBatch: random.pick(["Duplicate", "Item", "WholeCall"]),
     recreatedStatus: random.pick(["BadArgument", "Error"]),
+    recreatedWaitSeconds: random.pick([3600, 86_400]),
+    ...makeListSwitches(random),
+  };
+}
+
+function makeListSwitches(random: Random): Partial<Switches> {
+  return {
+    listAllowed: !random.chance(0.02),
     listShows: random.pick(["OwnResources", "AllResources"]),
+    listStartCutsDay: random.chance(0.5),
+    listDayOf: random.chance(0.06) ? "MessageTime" : "EffectiveStartTime",
+    listCountsRepeats: random.chance(0.06),
+    listCountIs: random.pick(["Events", "Quantity"]),
+    listOfferType: random.pick(["", "KubernetesApp"]),
+    reconDelaySeconds: random.pick([0, 86_400]),
+    reconOutcome: random.pick(["Accepted", "Rejected", "Mismatch", "TestHeaders", "DryRun"]),
   };
 }
 

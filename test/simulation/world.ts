@@ -56,6 +56,7 @@ export class World implements LeaderDoor {
       onPodUsage: (change) => this.#onPodUsage(change),
     });
     this.leaders = [new Leader(this), new Leader(this)];
+    if (!this.market.switches.listAllowed) this.happened.add("ListSilent");
   }
 
   nowMs(): number {

@@ -104,6 +104,17 @@ describe("createMarketplace()", () => {
     expect(answers.map(({ status }) => status)).toEqual(["Accepted", "InvalidDimension"]);
   });
 
+  it("sends an item again alone that is refused as malformed in company: two of one hour may not share a batch", async () => {
+    const error = { code: "BadArgument", message: "Only one usage event per hour is allowed in a batch." };
+    respond = (body) =>
+      body.includes('"a"')
+        ? { status: 200, body: { result: [item("a"), { ...item("b", { status: "BadArgument" }), error }], count: 2 } }
+        : { status: 200, body: { result: [item("b")], count: 1 } };
+    const answers = await marketplace.post([intent("a"), intent("b")]);
+    expect(requests).toHaveLength(2);
+    expect(answers.map(({ status }) => status)).toEqual(["Accepted", "Accepted"]);
+  });
+
   it("turns a closed connection into an answer, never into a throw, and keeps the token out of it", async () => {
     respond = () => {
       server.closeAllConnections();

@@ -1,8 +1,8 @@
 import type { Intent } from "#core/api/usage-statement.ts";
-import type { PostAnswer } from "#core/outcome.ts";
 import type { Clock } from "#runtime/clock.ts";
 import type { ListAnswer, Marketplace } from "./desk.ts";
-import { type HttpReply, readBatchReply, readUsageRows } from "./marketplace-answers.ts";
+import { type HttpReply, readUsageRows } from "./marketplace-answers.ts";
+import { postInBatches } from "./marketplace-batch.ts";
 
 /** A bearer token for the metering API. Rejects when the identity gives none. */
 export type TokenSource = () => Promise<string>;
@@ -26,19 +26,12 @@ const RETRY_AFTER_MAX_MS = 300_000;
  */
 export function createMarketplace(options: MarketplaceOptions): Marketplace {
   return {
-    async post(intents) {
-      const answers = await postBatch(options, intents);
-      return answers ?? (await postOneByOne(options, intents));
-    },
+    post: (intents) => postInBatches((batch) => sendBatch(options, batch), intents),
     list: (sinceDay) => listUsage(options, sinceDay),
   };
 }
 
-/** Nothing when the whole batch was refused as malformed: one bad item, and nobody says which. */
-async function postBatch(
-  options: MarketplaceOptions,
-  intents: readonly Intent[],
-): Promise<readonly PostAnswer[] | undefined> {
+function sendBatch(options: MarketplaceOptions, intents: readonly Intent[]): Promise<HttpReply> {
   const request = intents.map((intent) => ({
     resourceUri: intent.offerResourceId,
     quantity: Number(intent.quantity),
@@ -46,15 +39,7 @@ async function postBatch(
     effectiveStartTime: intent.effectiveStartTime.replace(/\.000Z$/, "Z"),
     planId: intent.planId,
   }));
-  const reply = await call(options, { method: "POST", path: "/batchUsageEvent", body: JSON.stringify({ request }) });
-  if (reply.status === 400 && intents.length > 1) return undefined;
-  return readBatchReply(reply, intents);
-}
-
-async function postOneByOne(options: MarketplaceOptions, intents: readonly Intent[]): Promise<PostAnswer[]> {
-  const answers: PostAnswer[] = [];
-  for (const intent of intents) answers.push(...((await postBatch(options, [intent])) ?? []));
-  return answers;
+  return call(options, { method: "POST", path: "/batchUsageEvent", body: JSON.stringify({ request }) });
 }
 
 async function listUsage(options: MarketplaceOptions, sinceDay: string): Promise<ListAnswer> {
