@@ -51,15 +51,15 @@ export class Gate {
       case "Crash":
         throw new Crash();
       case "CrashDone":
-        run();
+        await run();
         throw new Crash();
       case "Fail":
         throw new CallFailed("503");
       case "FailDone":
-        run();
+        await run();
         throw new CallFailed("no answer");
       case "Delay":
-        this.delay(run);
+        this.delay(() => void run());
         throw new CallFailed("timeout");
       case "Pause":
         await this.#hold();

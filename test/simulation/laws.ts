@@ -95,21 +95,34 @@ function checkAccount(world: World, account: Account, figures: Figures): void {
   const due = isVague ? countedOf(world, account.from) : dueByOracle(world, account.dimension);
   const foreign = foreignOf(world, account);
   const dropped = BigInt(account.dropped);
-  if (dropped > 0n && (world.setup.lateUsage !== "Drop" || !world.happened.has("TooLate")))
-    world.report("R10", `${account.dimension}: ${dropped} were dropped, and nothing was 24 h late`);
-  const accepted = toBaseUnits(String(world.market.ours.get(account.dimension) ?? 0), divisor);
+  const accepted = bookedBy(world.market.ours, account);
   const left = due - accepted - foreign - dropped;
   const text = `${account.dimension}: ${due} due, ${accepted} accepted of us, ${foreign} of others, ${dropped} dropped`;
-  if (accepted + dropped > due) {
-    const units = Number((accepted + dropped - due + divisor - 1n) / divisor);
-    figures[isRiskTaken(world) ? "riskedUnits" : "overBilledUnits"] += units;
-    if (!isRiskTaken(world)) world.report("I2", `over-billed: ${text}`);
-  }
+  if (accepted > due)
+    noteOverBilled(world, figures, { units: Number((accepted - due + divisor - 1n) / divisor), text });
   if (left >= divisor) figures.underBilledUnits += Number(left / divisor);
-  const isExact = !isVague && isWhole(world, account);
-  if (isExact && left >= divisor) world.report("I2", `under-billed: ${text}`);
-  if (isExact && acceptedOf(account) !== accepted + foreign)
-    world.report("I2", `the ledger credits ${acceptedOf(account)}: ${text}`);
+  if (dropped > 0n) checkDropped(world, text);
+  if (isVague || !isWhole(world, account)) return;
+  if (left >= divisor) world.report("I2", `under-billed: ${text}`);
+  if (left < 0n) world.report("I2", `more was claimed than is due: ${text}`);
+  const credited = acceptedOf(account);
+  if (credited !== accepted + foreign) world.report("I2", `the ledger credits ${credited}: ${text}`);
+}
+
+function noteOverBilled(
+  world: World,
+  figures: Figures,
+  found: { readonly units: number; readonly text: string },
+): void {
+  const isTaken = isRiskTaken(world);
+  figures[isTaken ? "riskedUnits" : "overBilledUnits"] += found.units;
+  if (!isTaken) world.report("I2", `over-billed: ${found.text}`);
+}
+
+/** R10: only where the setting says so, and only what Azure would not have taken any more. */
+function checkDropped(world: World, text: string): void {
+  if (world.setup.lateUsage !== "Drop" || !world.happened.has("TooLate"))
+    world.report("R10", `dropped without cause: ${text}`);
 }
 
 /**
@@ -176,5 +189,9 @@ function acceptedByUs(world: World, base: string): bigint {
 }
 
 function foreignOf(world: World, account: Account): bigint {
-  return toBaseUnits(String(world.market.foreign.get(account.dimension) ?? 0), BigInt(account.divisor));
+  return bookedBy(world.market.foreign, account);
+}
+
+function bookedBy(units: ReadonlyMap<string, number>, account: Account): bigint {
+  return toBaseUnits(String(units.get(account.dimension) ?? 0), BigInt(account.divisor));
 }
