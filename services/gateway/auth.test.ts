@@ -248,6 +248,20 @@ async function withHeader(key: TestKey, header: Readonly<Record<string, unknown>
   return [encode({ alg: key.alg, kid: key.kid, ...header }), payload, signature].join(".");
 }
 
+describe("a key", () => {
+  it("comes in by either header, and by each in its own form alone, whatever came in before", async () => {
+    const came = { kind: "key", principal: "orders team", actor: "team" };
+    const at = (headers: Record<string, string>): Promise<Caller> => auth.authenticate(headers, clock.now());
+    for (let again = 0; again < 2; again += 1) {
+      expect(await at({ "api-key": API_KEY })).toEqual(came);
+      expect(await at({ authorization: `Bearer ${API_KEY}` })).toEqual(came);
+      expect(await at({ authorization: `bearer   ${API_KEY}` })).toEqual(came);
+      await expect(at({ authorization: API_KEY })).rejects.toMatchObject({ code: "invalid_api_key" });
+      await expect(at({ "api-key": `Bearer ${API_KEY}` })).rejects.toMatchObject({ code: "invalid_api_key" });
+    }
+  });
+});
+
 describe("several issuers", () => {
   it("are told apart by iss, and two of one issuer by aud", async () => {
     const plain = { name: "plain", issuer: server.url, audience: "plain", actors: [], roles: [], scopes: [] };

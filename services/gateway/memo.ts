@@ -5,25 +5,31 @@ export interface Memo<V> {
   delete(key: string): void;
 }
 
-/** Keeps at most `max` entries and drops the one that was not asked for the longest. */
+/**
+ * Keeps at most `max` entries, and always those that the last `max / 2` keys asked for. Two generations in place of an order
+ * by use: an entry that is asked for is found by one look and moves nothing.
+ */
 export function createMemo<V>(max: number): Memo<V> {
-  // A Map keeps the order in which keys came: the first one is the oldest.
-  const entries = new Map<string, V>();
+  let young = new Map<string, V>();
+  let old = new Map<string, V>();
+  const set = (key: string, value: V): void => {
+    young.set(key, value);
+    if (young.size < max / 2) return;
+    old = young;
+    young = new Map();
+  };
   return {
     get(key) {
-      const value = entries.get(key);
-      if (value === undefined) return undefined;
-      entries.delete(key);
-      entries.set(key, value);
-      return value;
+      const value = young.get(key);
+      if (value !== undefined) return value;
+      const aged = old.get(key);
+      if (aged !== undefined) set(key, aged);
+      return aged;
     },
-    set(key, value) {
-      entries.delete(key);
-      entries.set(key, value);
-      if (entries.size <= max) return;
-      const [oldest] = entries.keys();
-      if (oldest !== undefined) entries.delete(oldest);
+    set,
+    delete(key) {
+      young.delete(key);
+      old.delete(key);
     },
-    delete: (key) => void entries.delete(key),
   };
 }
