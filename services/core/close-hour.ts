@@ -4,19 +4,11 @@ import { openAccounts } from "./accounts.ts";
 import { addParts, coveredBy, nameTeams, type Parts, teamsOf, toShares } from "./attributions.ts";
 import { livePods, type PodView, sumOf } from "./counted.ts";
 import { type LateUsage, fadeUsualHour, postableOf } from "./late-usage.ts";
-import {
-  claimedOf,
-  COUNT_MAX,
-  dropUnits,
-  expireTombstones,
-  foldOldDays,
-  isSendable,
-  replaceAccount,
-  type Slot,
-} from "./ledger.ts";
+import { claimedOf, COUNT_MAX, dropUnits, foldOldDays, isSendable, replaceAccount, type Slot } from "./ledger.ts";
 import { countedOf, dueAt, dueBefore, periodOf, rollPeriods } from "./overage.ts";
 import type { Catalogue } from "./plan.ts";
 import { enterPlan, type HourTerms, termsOfHour } from "./plan-change.ts";
+import { expireTombstones } from "./settle.ts";
 import { maxOf, minOf, splitByWeight, subtractClamped } from "./shares.ts";
 import { HOUR_MS, parseHourKey, shiftHour } from "./time.ts";
 

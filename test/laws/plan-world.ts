@@ -1,7 +1,8 @@
 import { blankAccount } from "#core/accounts.ts";
 import type { Account, Ledger } from "#core/api/usage-ledger.ts";
 import { countedByAgent, type PodView, sumOf } from "#core/counted.ts";
-import { newLedger, settlePod } from "#core/ledger.ts";
+import { newLedger } from "#core/ledger.ts";
+import { settlePod } from "#core/settle.ts";
 import { dueAt, markPeriods, openPeriod, periodOf, rollPeriods } from "#core/overage.ts";
 import { type Catalogue, findPlan, type Plan } from "#core/plan.ts";
 import { HOUR_MS, hourKey, parseHourKey, toIso } from "#core/time.ts";

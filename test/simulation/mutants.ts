@@ -212,7 +212,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: "tombstone-dropped",
     patches: [
       {
-        file: `${CORE}/ledger.ts`,
+        file: `${CORE}/settle.ts`,
         find: "    tombstones: [...ledger.tombstones.filter((entry) => entry !== earlier), tombstone],\n",
         replace: "    tombstones: ledger.tombstones.filter((entry) => entry !== earlier && entry !== tombstone),\n",
       },

@@ -1,7 +1,7 @@
 import type { PodUsage } from "#core/api/pod-usage.ts";
 import type { Ledger } from "#core/api/usage-ledger.ts";
 import { checkpointSecondsOf, toPodView } from "#core/counted.ts";
-import { confirmDeleted, settlePod } from "#core/ledger.ts";
+import { confirmDeleted, settlePod } from "#core/settle.ts";
 import { hourKey } from "#core/time.ts";
 import { type Desk, swapLedger, type Versioned } from "./desk.ts";
 
