@@ -91,7 +91,7 @@ interface Broken {
 async function describe({ seed, history, setup, events, first }: Broken, mayShrink: boolean): Promise<Failure> {
   const { law } = first;
   const told = { seed, history, profile: setup.profile, law };
-  if (!mayShrink) return { ...told, problem: first.problem, events: undefined };
+  if (!mayShrink || setup.profile === "Steady") return { ...told, problem: first.problem, events: undefined };
   const shrunk = await shrink(setup, events, law);
   const same = shrunk.played.violations.find((violation) => violation.law === law) ?? first;
   return { ...told, problem: same.problem, events: shrunk.events };

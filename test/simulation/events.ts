@@ -4,6 +4,7 @@ import type { Stop } from "./gate.ts";
 import { createRandom, type Random } from "./random.ts";
 import { USED } from "./catalogues.ts";
 import { type Setup } from "./setup.ts";
+import { makeSteadyEvents } from "./steady.ts";
 
 /** What becomes of the next POST. Delay: it lands later. ItemError: one item fails, the others are booked. */
 export type PostFault =
@@ -33,6 +34,8 @@ type Nothing = Readonly<Record<never, never>>;
 interface EventShapes {
   Use: OnPod & { readonly dimension: string; readonly amount: number };
   Advance: { readonly seconds: number };
+  /** Time passes with every pod at work (work.ts). */
+  Work: { readonly seconds: number };
   /** To `seconds` after the next edge of an hour. */
   Hour: { readonly seconds: number };
   /** A leader's turn; at its call number `at`, or the `at`th of a kind, it is stopped, unless 0. */
@@ -255,12 +258,16 @@ const MAKERS = { Ordinary: ORDINARY, Foreign: FOREIGN, Disaster: DISASTER } as c
 /** The events of history `index` under `seed`. */
 export function makeEvents(seed: number, index: number, setup: Setup): SimEvent[] {
   const random = createRandom(seed, 2 * index + 1);
+  return setup.profile === "Steady" ? makeSteadyEvents(random) : makeChaos(random, setup, setup.profile);
+}
+
+function makeChaos(random: Random, setup: Setup, profile: keyof typeof MAKERS): SimEvent[] {
   const wanted = 8 + random.int(EVENTS_MAX - 8);
   const events: SimEvent[] = [];
   for (let pods = 1 + random.int(3); pods > 0; pods -= 1) events.push({ kind: "AddPod", agent: random.int(3) });
   events.push({ kind: "Advance", seconds: 10 }, { kind: "Cycle", leader: 0, at: 0, how: "Crash" });
   const limited = limitedOf(setup);
-  const makers = [...MAKERS[setup.profile], ...cappedMakers(limited)];
+  const makers = [...MAKERS[profile], ...cappedMakers(limited)];
   if (limited.length > 0 && random.chance(0.5)) events.push(...usurp(limited)(random));
   while (events.length < wanted) events.push(...random.weighted(makers)(random));
   return setup.calm ? events.filter(isCalm).map(calmDown) : events;

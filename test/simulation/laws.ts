@@ -152,7 +152,7 @@ function isWhole(world: World, account: Account): boolean {
   if (saysTooMuch(world) || isUnlisted(world)) return false;
   if (profile === "Foreign") return calm;
   const ledger = world.api.ledger?.value;
-  if (profile === "Ordinary" || !ledger) return true;
+  if (profile !== "Disaster" || !ledger) return true;
   if (["DeleteLedger", "DeletePodUsage", "ClockFell"].some((what) => world.happened.has(what))) return false;
   const pods = [...world.api.podUsages.values()].map(toPodView);
   const known = countedByAgent(ledger, pods, { dimension: account.from, hour: "9999123123" });

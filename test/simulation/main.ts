@@ -4,12 +4,13 @@ import type { BatchReport, Failure } from "./batch.ts";
 import { MUTANTS } from "./mutants.ts";
 import { playOnThreads } from "./pool.ts";
 import { profileOf } from "./setup.ts";
+import { STEADY } from "./steady.ts";
 
 const USAGE = `npm run sim -- [options]
   --histories N   histories to play (default 2000)
   --seed N        where the choices come from (default: from the clock, printed)
   --history K     this history alone, with its events
-  --profile NAME  Ordinary, Foreign or Disaster only
+  --profile NAME  ordinary, foreign or disaster only; steady: days of work of 20 pods, loss by cause in ppm
   --mutant NAME   with this seeded bug; success is a violation
   --mutants       all seeded bugs, as a table
   --failures N    end after so many failures (default 5)
@@ -65,7 +66,9 @@ async function playHistories(): Promise<void> {
   const seconds = (Date.now() - startedMs) / 1000;
   const { failures, ...figures } = toJson(report, seconds);
   console.log(JSON.stringify(values.json ? { ...figures, failures } : figures, undefined, 2));
-  const failed = report.failures.length > 0;
+  const lost = base.profile === "Steady" ? steadyProblem(report) : undefined;
+  if (lost !== undefined) console.error(lost);
+  const failed = report.failures.length > 0 || lost !== undefined;
   process.exitCode = failed === (values.mutant !== undefined) ? 0 : 1;
 }
 
@@ -87,9 +90,19 @@ async function playMutants(): Promise<void> {
   process.exitCode = missed === 0 ? 0 : 1;
 }
 
+/** What a steady run must not show; nothing when all is well. */
+function steadyProblem(report: BatchReport): string | undefined {
+  const ppm = Object.values(report.lostBaseUnits).reduce((sum, lost) => sum + ppmOf(report, lost), 0);
+  const rows = Object.keys(report.lostBaseUnits).filter((row) => row !== "3");
+  if (rows.length > 0) return `Usage was lost by another cause than a lost node: row ${rows.join(", ")}`;
+  return ppm <= STEADY.lossPpmMax ? undefined : `${ppm} ppm of usage were lost: at most ${STEADY.lossPpmMax} may be`;
+}
+
+function ppmOf({ usedBaseUnits }: BatchReport, lost: bigint): number {
+  return usedBaseUnits === 0n ? 0 : Number((lost * 1_000_000n) / usedBaseUnits);
+}
+
 function toJson(report: BatchReport, seconds: number): Record<string, unknown> {
-  const ppm = (lost: bigint): number =>
-    report.usedBaseUnits === 0n ? 0 : Number((lost * 1_000_000n) / report.usedBaseUnits);
   return {
     seed,
     histories: report.histories,
@@ -100,7 +113,9 @@ function toJson(report: BatchReport, seconds: number): Record<string, unknown> {
     riskedUnits: report.riskedUnits,
     underBilledUnits: report.underBilledUnits,
     usedBaseUnits: report.usedBaseUnits.toString(),
-    lostPpmByRow: Object.fromEntries(Object.entries(report.lostBaseUnits).map(([row, lost]) => [row, ppm(lost)])),
+    lostPpmByRow: Object.fromEntries(
+      Object.entries(report.lostBaseUnits).map(([row, lost]) => [row, ppmOf(report, lost)]),
+    ),
     failures: report.failures.map((failure) => ({ ...failure, replay: replayOf(failure) })),
   };
 }

@@ -4,6 +4,7 @@ import { heal } from "./heal.ts";
 import { checkHealed, checkStep, type Figures } from "./laws.ts";
 import type { PodModel } from "./pod-model.ts";
 import type { Setup } from "./setup.ts";
+import { work } from "./work.ts";
 import { drain, type Violation, World } from "./world.ts";
 
 export interface Played {
@@ -58,6 +59,7 @@ const onPod =
 const HANDLERS: Handlers = {
   Use: (world, { pod, dimension, amount }) => world.pods[pod]?.use(dimension, BigInt(amount)),
   Advance: (world, { seconds }) => world.advance(seconds * 1000),
+  Work: (world, { seconds }) => work(world, seconds),
   Hour: (world, { seconds }) =>
     world.advance(hourStart(world.apiNowMs()) + HOUR_MS - world.apiNowMs() + seconds * 1000),
   Cycle: cycle,

@@ -14,24 +14,31 @@ export interface PoolOptions {
   readonly onProgress: (report: BatchReport) => void;
 }
 
-const BATCH = 250;
+const BATCH_MAX = 250;
+/** Of few histories each thread takes several, so that none waits for long. */
+const BATCHES_PER_JOB = 4;
 const SHRINK_MAX = 2;
 
 /** Plays histories on several threads, in batches; the sum does not depend on their number. */
 export async function playOnThreads(options: PoolOptions): Promise<BatchReport> {
   const pool = { next: options.from, report: EMPTY_REPORT };
-  const jobs = Math.min(options.jobs, Math.ceil((options.to - options.from) / BATCH) || 1);
-  await Promise.all(Array.from({ length: jobs }, () => work(options, pool)));
+  const histories = options.to - options.from;
+  const jobs = Math.min(options.jobs, histories || 1);
+  const batch = Math.min(BATCH_MAX, Math.ceil(histories / (jobs * BATCHES_PER_JOB)) || 1);
+  await Promise.all(Array.from({ length: jobs }, () => work({ ...options, batch }, pool)));
   const failures = pool.report.failures.toSorted((a, b) => a.history - b.history);
   return { ...pool.report, failures };
 }
 
-async function work(options: PoolOptions, pool: { next: number; report: BatchReport }): Promise<void> {
+async function work(
+  options: PoolOptions & { readonly batch: number },
+  pool: { next: number; report: BatchReport },
+): Promise<void> {
   const worker = new Worker(new URL("./worker.ts", import.meta.url), { workerData: { mutant: options.mutant } });
   try {
     while (pool.next < options.to && pool.report.failures.length < options.failuresMax) {
       const from = pool.next;
-      pool.next = Math.min(options.to, from + BATCH);
+      pool.next = Math.min(options.to, from + options.batch);
       const { seed, profile, failuresMax } = options;
       const stopAtFailure = failuresMax === 1;
       const order = { seed, from, to: pool.next, profile, stopAtFailure, shrinkMax: SHRINK_MAX };

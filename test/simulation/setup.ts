@@ -12,9 +12,11 @@ export const SCRAPE_SECONDS = 5;
 
 /**
  * Ordinary: everything that may happen to a healthy installation, after which accepted must equal due. Foreign: another
- * writer takes slots. Disaster: money objects are deleted or restored. The last two may bill less, never more.
+ * writer takes slots. Disaster: money objects are deleted or restored. The last two may bill less, never more. Steady: days
+ * of work with natural faults at natural density (steady.ts), which show how much is lost; only when asked for.
  */
-export type Profile = "Ordinary" | "Foreign" | "Disaster";
+export type Profile = "Ordinary" | "Foreign" | "Disaster" | "Steady";
+const PROFILES = ["Ordinary", "Foreign", "Disaster", "Steady"] as const;
 
 /** All that is fixed for one history. */
 export interface Setup {
@@ -62,7 +64,7 @@ export function makeSetup(seed: number, index: number, only?: Profile): Setup {
       [3, "Disaster"],
     ] as const);
   const [anchorMs, startMs] = random.pick(STARTS);
-  return {
+  const setup: Setup = {
     profile,
     anchorMs,
     startMs,
@@ -82,6 +84,16 @@ export function makeSetup(seed: number, index: number, only?: Profile): Setup {
     sidecars: random.chance(0.15) ? "Whole" : "Fold",
     strict: index % 64 === 0,
   };
+  return profile === "Steady" ? calmed(setup) : setup;
+}
+
+/** For days of work: no plan that refuses any, an Azure that can be believed, and what a million turns can afford. */
+function calmed(setup: Setup): Setup {
+  const planId = setup.planId === "hybrid" || setup.planId === "tiers" ? setup.planId : "starter";
+  const believed = { listAllowed: true, listDayOf: "EffectiveStartTime", listCountsRepeats: false } as const;
+  const switches = { ...setup.switches, ...believed, slotHasDimension: true };
+  const settings = { reconcileRequired: true, lateUsage: "Carry" } as const;
+  return { ...setup, ...settings, planId, switches, splitBrain: false, sidecars: "Fold", strict: false };
 }
 
 /** Each unconfirmed point of the service on either side. */
@@ -131,8 +143,9 @@ function makeListSwitches(random: Random): Partial<Switches> {
   };
 }
 
-/** The profile of a name. Throws for an unknown one. */
+/** The profile of a name, in any case of letters. Throws for an unknown one. */
 export function profileOf(name: string): Profile {
-  if (name === "Ordinary" || name === "Foreign" || name === "Disaster") return name;
-  throw new Error(`Cannot play as --profile must be Ordinary, Foreign or Disaster: current value is ${name}`);
+  const found = PROFILES.find((profile) => profile.toLowerCase() === name.toLowerCase());
+  if (found) return found;
+  throw new Error(`Cannot play as --profile must be one of ${PROFILES.join(", ")}: current value is ${name}`);
 }

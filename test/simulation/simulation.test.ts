@@ -13,6 +13,8 @@ const reportSchema = z.object({
   histories: z.number(),
   violations: z.record(z.string(), z.number()),
   overBilledUnits: z.number(),
+  underBilledUnits: z.number(),
+  lostPpmByRow: z.record(z.string(), z.number()),
   failures: z.array(z.unknown()),
 });
 
@@ -30,6 +32,16 @@ describe("histories with all faults", () => {
     const report = await simulate("--seed", "20261125", "--histories", HISTORIES);
     expect(report).toMatchObject({ violations: {}, overBilledUnits: 0, failures: [] });
     expect(report.histories).toBe(Number(HISTORIES));
+  });
+});
+
+describe("days of work with natural faults", () => {
+  it("lose at most 200 ppm, by lost nodes alone, and bill the rest", { timeout: 120_000 }, async () => {
+    const report = await simulate("--seed", "5", "--profile", "steady", "--histories", "3");
+    expect(report).toMatchObject({ violations: {}, overBilledUnits: 0, underBilledUnits: 0 });
+    expect(Object.keys(report.lostPpmByRow)).toEqual(["3"]);
+    expect(report.lostPpmByRow["3"]).toBeGreaterThan(0);
+    expect(report.lostPpmByRow["3"]).toBeLessThanOrEqual(200);
   });
 });
 

@@ -19,7 +19,8 @@ export interface Violation {
 }
 
 const DAY_MS = 24 * HOUR_MS;
-const PODS_MAX = 6;
+/** Pods of one history, living and dead. */
+const PODS_MAX = { Ordinary: 6, Foreign: 6, Disaster: 6, Steady: 200 } as const;
 const DELAYED_MAX = 20;
 
 /** Everything outside the product's code: time, API server, Marketplace, pods on their nodes, and two reporters. */
@@ -126,7 +127,7 @@ export class World implements LeaderDoor {
   }
 
   addPod(agent: number): void {
-    if (this.pods.length >= PODS_MAX) return;
+    if (this.pods.length >= PODS_MAX[this.setup.profile]) return;
     const pod = new PodModel(`p${this.pods.length}`, `shop/agent${agent}`, this);
     this.pods.push(pod);
     this.operate(pod);
@@ -152,6 +153,11 @@ export class World implements LeaderDoor {
     const settings = { offerResourceId: RESOURCE, planId, grantLifeSeconds: 86_400, limitedDimensions: limited };
     const known = [...this.api.podUsages.values()].map(({ spec }) => spec);
     return firstGrants(known, { settings, nowMs: this.apiNowMs() });
+  }
+
+  /** To an instant, with nobody's turn before it. */
+  moveTo(ms: number): void {
+    this.#nowMs = ms;
   }
 
   /** Time passes: sidecars turn where it matters, at most S after usage, K + S until it is published, at edges of hours. */
