@@ -7,6 +7,8 @@ import { isStruck, type Moment } from "./strike.ts";
 export interface CrashOrder {
   readonly moment: Moment | "Never";
   readonly call?: string;
+  /** A second strike so many calls later, for each of them. */
+  readonly again?: readonly number[];
   readonly mutant?: Mutant;
   readonly isFirstEnough: boolean;
 }
@@ -24,17 +26,19 @@ hookModules(order.mutant);
 const { live } = await import("./sidecar-life.ts");
 parentPort?.postMessage(await playAll(order));
 
-async function playAll({ moment, call, isFirstEnough }: CrashOrder): Promise<CrashReport> {
-  const clean = await live(0, "DiesBefore");
+async function playAll({ moment, call, again = [0], isFirstEnough }: CrashOrder): Promise<CrashReport> {
+  const clean = await live({ at: 0, moment: "DiesBefore" });
   const failures: { at: number; call: string; problems: readonly string[] }[] = [];
   if (clean.problems.length > 0) failures.push({ at: 0, call: "none", problems: clean.problems });
   let lives = 1;
   for (const [index, name] of clean.calls.entries()) {
     if (moment === "Never" || (isFirstEnough && failures.length > 0)) break;
     if (!isStruck(name, moment) || (call !== undefined && call !== name)) continue;
-    const { problems } = await live(index + 1, moment);
-    if (problems.length > 0) failures.push({ at: index + 1, call: name, problems });
-    lives += 1;
+    for (const later of again) {
+      const { problems } = await live({ at: index + 1, moment, again: later });
+      if (problems.length > 0) failures.push({ at: index + 1, call: name, problems });
+      lives += 1;
+    }
   }
   return { calls: clean.calls, lives, failures };
 }

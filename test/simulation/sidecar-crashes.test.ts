@@ -32,6 +32,14 @@ describe("I1, I5, I7 and I11: a sidecar that is struck at every call of a pod's 
   );
 });
 
+describe("I11: a sidecar that ends a second time before it has recovered", () => {
+  it("keeps the same laws at each of its next six calls", { timeout: 120_000 }, async () => {
+    const report = await playLives({ moment: "DiesAfter", again: [1, 2, 3, 4, 5, 6], isFirstEnough: false });
+    expect(report.failures).toEqual([]);
+    expect(report.lives).toBeGreaterThan(500);
+  });
+});
+
 describe("a seeded bug of the sidecar", () => {
   it.each(SIDECAR_MUTANTS)("$name turns it red", { timeout: 120_000 }, async ({ strikes, ...mutant }) => {
     const report = await playLives({ ...(strikes ?? { moment: "Never" }), mutant, isFirstEnough: true });

@@ -5,7 +5,7 @@ import type { PortCall } from "../fakes/mortal.ts";
 import { createPodWorld, type PodWorld, SPEC } from "../fakes/pod-world.ts";
 import { clearFiles, guardFileCalls, losePageCache, peekFile, pokeFile } from "./memory-fs.ts";
 import { PodAccount } from "./sidecar-account.ts";
-import { Strike, type Moment } from "./strike.ts";
+import { Strike, type StrikePlan } from "./strike.ts";
 
 /** S and K of this life. */
 const SCRAPE_SECONDS = 20;
@@ -37,7 +37,7 @@ export interface LifeReport {
 interface Life {
   readonly world: PodWorld;
   readonly strike: Strike;
-  readonly moment: Moment;
+  readonly moment: StrikePlan["moment"];
   readonly account: PodAccount;
   /** The counter file as it was some time ago. */
   olderFile: Uint8Array | undefined;
@@ -87,10 +87,11 @@ const STORY: readonly (readonly [number, (life: Life) => void])[] = [
 
 const FULL_LOG = fullLog();
 
-/** A sidecar's whole life, struck at its call `at`. */
-export async function live(at: number, moment: Moment): Promise<LifeReport> {
+/** A sidecar's whole life, struck as planned. */
+export async function live(plan: StrikePlan): Promise<LifeReport> {
+  const { moment } = plan;
   clearFiles();
-  const strike = new Strike(at, moment, () => die(life));
+  const strike = new Strike(plan, () => die(life));
   const world = createPodWorld({
     spec: "None",
     scrapeSeconds: SCRAPE_SECONDS,

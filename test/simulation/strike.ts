@@ -15,6 +15,14 @@ export function isStruck(name: string, moment: Moment): boolean {
   return moment === "DiesAfter" || moment === "FailsDone" ? DOING.includes(name) : true;
 }
 
+export interface StrikePlan {
+  /** The number of the call, from 1; 0 strikes nothing. */
+  readonly at: number;
+  readonly moment: Moment;
+  /** So many calls after the first strike there is a second one. @default none */
+  readonly again?: number;
+}
+
 /** Stands between a process and its ports, counts its calls, and strikes at one of them. */
 export class Strike {
   /** The names of the calls so far. */
@@ -23,13 +31,12 @@ export class Strike {
   isPaused = false;
   /** Nothing that the process still tries has an effect. */
   isDead = false;
-  readonly #at: number;
+  readonly #at: readonly number[];
   readonly #moment: Moment;
   readonly #onDeath: () => void;
 
-  /** `at`: the number of the call, from 1; 0 strikes nothing. */
-  constructor(at: number, moment: Moment, onDeath: () => void) {
-    this.#at = at;
+  constructor({ at, moment, again = 0 }: StrikePlan, onDeath: () => void) {
+    this.#at = [at, at + again];
     this.#moment = moment;
     this.#onDeath = onDeath;
   }
@@ -45,7 +52,7 @@ export class Strike {
       } finally {
         this.#strike();
       }
-    throw new Error(`EIO: ${name} of call ${this.#at}`);
+    throw new Error(`EIO: ${name} of call ${this.calls.length}`);
   }
 
   /** A request is answered with a failure, or never when nobody is left to hear it. */
@@ -67,7 +74,7 @@ export class Strike {
     if (this.isPaused) return "Runs";
     if (this.isDead) return "Lost";
     this.calls.push(name);
-    return this.calls.length === this.#at ? "Struck" : "Runs";
+    return this.#at.includes(this.calls.length) ? "Struck" : "Runs";
   }
 
   #strike(): void {
