@@ -94,7 +94,7 @@ export const SIDECAR_MUTANTS: readonly SidecarMutant[] = [
     patches: [{ file: `${RUNTIME}/journal.ts`, find: "    fdatasyncSync(handle);\n", replace: "" }],
   },
   {
-    name: "log-without-checksum",
+    name: "torn-log-taken-for-whole",
     strikes: { moment: "DiesWithin", call: "write" },
     patches: [
       {
