@@ -1,7 +1,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { hookModules } from "./hooks.ts";
 import type { Mutant } from "./mutants.ts";
-import { isStruck, type Moment } from "./strike.ts";
+import { isStruck, type Moment, type StrikePlan } from "./strike.ts";
 
 /** What a worker is to play: one moment at every call, or at the calls of one name. */
 export interface CrashOrder {
@@ -26,19 +26,24 @@ hookModules(order.mutant);
 const { live } = await import("./sidecar-life.ts");
 parentPort?.postMessage(await playAll(order));
 
-async function playAll({ moment, call, again = [0], isFirstEnough }: CrashOrder): Promise<CrashReport> {
+async function playAll(wanted: CrashOrder): Promise<CrashReport> {
   const clean = await live({ at: 0, moment: "DiesBefore" });
   const failures: { at: number; call: string; problems: readonly string[] }[] = [];
   if (clean.problems.length > 0) failures.push({ at: 0, call: "none", problems: clean.problems });
   let lives = 1;
-  for (const [index, name] of clean.calls.entries()) {
-    if (moment === "Never" || (isFirstEnough && failures.length > 0)) break;
-    if (!isStruck(name, moment) || (call !== undefined && call !== name)) continue;
-    for (const later of again) {
-      const { problems } = await live({ at: index + 1, moment, again: later });
-      if (problems.length > 0) failures.push({ at: index + 1, call: name, problems });
-      lives += 1;
-    }
+  for (const plan of plansOf(wanted, clean.calls)) {
+    if (wanted.isFirstEnough && failures.length > 0) break;
+    const { problems } = await live(plan);
+    if (problems.length > 0) failures.push({ at: plan.at, call: clean.calls[plan.at - 1] ?? "", problems });
+    lives += 1;
   }
   return { calls: clean.calls, lives, failures };
+}
+
+function plansOf({ moment, call, again = [0] }: CrashOrder, calls: readonly string[]): StrikePlan[] {
+  if (moment === "Never") return [];
+  return calls.flatMap((name, index) => {
+    const isWanted = isStruck(name, moment) && (call === undefined || call === name);
+    return isWanted ? again.map((later) => ({ at: index + 1, moment, again: later })) : [];
+  });
 }
