@@ -4,13 +4,11 @@ import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { type Emulator, startEmulator } from "../emulator/app.ts";
+import { CLIENT, OBJECT, TENANT } from "./test-issuer.ts";
 import { API_KEY, chat, control, eventually, type GatewayWorld, startGatewayWorld } from "./test-world.ts";
 
 /** A gateway process and tokens of the emulator's issuer, in both forms of Entra ID, over HTTP. */
 
-const TENANT = "72f988bf-86f1-41af-91ab-2d7cd011db47";
-const OBJECT = "9f4880d8-80ba-4c40-97bc-f7a23c703084";
-const CLIENT = "6731de76-14a6-49ae-97bc-6eba6914391e";
 const V2_AUDIENCE = "8f1a9f0e-2b1d-4d57-9b3c-4e0a6f1d2c3b";
 const V1_AUDIENCE = "api://order-desk";
 const GOOD = { client_id: CLIENT, oid: OBJECT, tid: TENANT, scope: `${V2_AUDIENCE}/.default`, roles: "Agent.Call" };
