@@ -3,16 +3,13 @@ import { countedInPeriod } from "./oracle.ts";
 import type { PodModel } from "./pod-model.ts";
 import type { World } from "./world.ts";
 
-/** What no ceiling withstands: a clock that jumps over the edge of a period, a ledger or a pod that is forgotten. */
+/** What no ceiling withstands: a clock that jumps over the edge of a period, usage of the period that is forgotten. */
 const BEYOND = ["Skew", "Late", "Restore", "DeleteLedger", "DeletePodUsage"];
 
-/**
- * The cap: what a period has counted and what pods may still count stay within the hard limit, whatever is in flight. Of
- * a pod that was taken for gone while it ran nobody can promise it.
- */
+/** The cap: what a period has counted and what pods may still count stay within the hard limit, whatever is in flight. */
 export function checkCaps(world: World): void {
   const { catalogue, planId } = world.setup;
-  if (BEYOND.some((what) => world.happened.has(what)) || world.pods.some((pod) => pod.isOrphan)) return;
+  if (BEYOND.some((what) => world.happened.has(what))) return;
   const plan = catalogue.plans.find(({ id }) => id === planId);
   for (const sold of plan?.dimensions ?? []) checkCap(world, sold, catalogue);
 }

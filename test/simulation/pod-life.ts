@@ -59,6 +59,8 @@ export class PodLife {
       if (signal?.aborted) return reject(new Error("Aborted"));
       if (this.isStopping) {
         this.#sleptMs += Math.max(0, dueMs - this.clock.monotonic());
+        // Whoever slept before the end began goes on as well: a follower that waits to read again.
+        this.wake();
         return resolve();
       }
       const sleeper: Sleeper = {

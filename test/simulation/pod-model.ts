@@ -140,11 +140,6 @@ export class PodModel implements PodDoor {
     this.#stop();
   }
 
-  /** Whether somebody took it for gone while it ran, or it showed what it must not: no cap holds what it says. */
-  get isOrphan(): boolean {
-    return this.#orphanMs < Infinity;
-  }
-
   /** Deleted by force, or its PodUsage by hand: once it is settled or gone, what it says no longer reaches anybody. */
   orphan(row: string): void {
     if (this.#orphanMs === Infinity) this.lossRow = row;
