@@ -7,7 +7,7 @@ import { profileOf } from "./setup.ts";
 import { STEADY } from "./steady.ts";
 
 const USAGE = `npm run sim -- [options]
-  --histories N   histories to play (default 2000)
+  --histories N   histories to play (default 2000, for seeded bugs at most 20000)
   --seed N        where the choices come from (default: from the clock, printed)
   --history K     this history alone, with its events
   --profile NAME  ordinary, foreign or disaster only; steady: days of work of 20 pods, loss by cause in ppm
@@ -19,7 +19,7 @@ const USAGE = `npm run sim -- [options]
 
 const { values } = parseArgs({
   options: {
-    histories: { type: "string", default: "2000" },
+    histories: { type: "string" },
     seed: { type: "string" },
     history: { type: "string" },
     profile: { type: "string" },
@@ -34,11 +34,13 @@ const { values } = parseArgs({
 
 const say = (text: string): void => void (values.json || console.log(text));
 const seed = values.seed === undefined ? Date.now() % 1_000_000 : toCount("seed", values.seed);
+// A mutant's play ends at its first violation: what lives long needs many, the others cost nothing.
+const HISTORIES = values.mutants || values.mutant !== undefined ? "20000" : "2000";
 const single = values.history === undefined ? undefined : toCount("history", values.history);
 const base = {
   seed,
   from: single ?? 0,
-  to: single === undefined ? toCount("histories", values.histories) : single + 1,
+  to: single === undefined ? toCount("histories", values.histories ?? HISTORIES) : single + 1,
   profile: values.profile === undefined ? undefined : profileOf(values.profile),
   jobs: values.jobs === undefined ? availableParallelism() : toCount("jobs", values.jobs),
 };
