@@ -1,7 +1,7 @@
 import { encodeActingFor } from "#core/acting-for.ts";
 import { Refusal } from "#core/errors.ts";
 import { ACTING_FOR_HEADER } from "#core/pod-paths.ts";
-import { type AnswerReport, createJsonSink } from "./answer.ts";
+import { createJsonSink } from "./answer.ts";
 import { type AnswerHead, type AttemptOutcome, type Flow, type Sink, startAttempt } from "./attempt.ts";
 import { createEventSink } from "./events.ts";
 import type { Gateway } from "./gateway.ts";
@@ -112,7 +112,7 @@ function acceptAnswer(gateway: Gateway, turn: Turn, options: AcceptOptions): Sin
     flow,
     clock: gateway.clock,
     headers: () => answerHeaders(gateway, turn, head),
-    settle: (report: AnswerReport) => books.settle(report),
+    settle: books.settle,
     beforeFirstByte: () => books.count(),
   };
   if (!isEventStream(head)) return createJsonSink(common);

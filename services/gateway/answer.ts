@@ -1,4 +1,5 @@
 import type { ServerResponse } from "node:http";
+import type { Refusal } from "#core/errors.ts";
 import type { Clock } from "#runtime/clock.ts";
 import type { AnswerHead, Flow, Sink } from "./attempt.ts";
 import { toRefusal, writeRefusal } from "./refuse.ts";
@@ -14,14 +15,19 @@ export interface AnswerReport {
   readonly cutBy?: CutSide;
 }
 
+/**
+ * Counts and audits, once. `answer` is called when both are stored, or with the reason why the count could not be: only then
+ * may the last bytes go out. At once or a moment later.
+ */
+export type Settle = (report: AnswerReport, answer: (refusal: Refusal | undefined) => void) => void;
+
 export interface AnswerOptions {
   readonly turn: Turn;
   readonly head: AnswerHead;
   readonly flow: Flow;
   readonly clock: Clock;
-  /** Counts and audits, once; before the last bytes go out. Throws Refusal when the count cannot be stored. */
-  readonly settle: (report: AnswerReport) => void;
-  /** Counts what is due as soon as anything reaches the client; runs once or more. Throws like `settle`. */
+  readonly settle: Settle;
+  /** Counts what is due as soon as anything reaches the client; runs once or more. Throws Refusal when that cannot be stored. */
   readonly beforeFirstByte?: () => void;
   /** Headers for the client. */
   readonly headers: () => Record<string, string>;
@@ -52,6 +58,13 @@ export function createJsonSink(options: AnswerOptions): Sink {
     chunks = last ? [last] : [];
     return before.length === 0 || response.write(Buffer.concat(before));
   };
+  const finish = (rest: Buffer): void => {
+    if (!isPassing)
+      response.writeHead(options.head.status, { ...options.headers(), "content-length": String(rest.length) });
+    // Node sends head and text in one write, head and bytes in two. Latin-1 keeps every byte as it is.
+    if (rest.length <= ONE_WRITE_BYTES_MAX) response.end(rest.toString("latin1"), "latin1");
+    else response.end(rest);
+  };
   resumeOnDrain(response, options.flow);
 
   return {
@@ -62,24 +75,17 @@ export function createJsonSink(options: AnswerOptions): Sink {
       return pass();
     },
     end() {
-      const rest = Buffer.concat(chunks);
-      try {
-        options.settle({ usage: findUsage(isPassing ? tail : rest), outputBytes: size });
-      } catch (error) {
-        refuse(options, error);
-        return true;
-      }
-      if (!isPassing)
-        response.writeHead(options.head.status, { ...options.headers(), "content-length": String(rest.length) });
-      // Node sends head and text in one write, head and bytes in two. Latin-1 keeps every byte as it is.
-      if (rest.length <= ONE_WRITE_BYTES_MAX) response.end(rest.toString("latin1"), "latin1");
-      else response.end(rest);
+      const [only] = chunks;
+      const rest = only !== undefined && chunks.length === 1 ? only : Buffer.concat(chunks);
+      options.settle({ usage: findUsage(isPassing ? tail : rest), outputBytes: size }, (refusal) => {
+        if (refusal) refuse(options, refusal);
+        else finish(rest);
+      });
       return true;
     },
     cut(side) {
       if (!isPassing && side !== "client") return false;
-      trySettle(options, { outputBytes: size, cutBy: side });
-      response.destroy();
+      options.settle({ outputBytes: size, cutBy: side }, () => response.destroy());
       return true;
     },
   };
@@ -95,13 +101,4 @@ export function refuse(options: AnswerOptions, error: unknown): void {
   const { response, requestId } = options.turn;
   if (response.headersSent) response.destroy();
   else writeRefusal(response, toRefusal(error), { "x-request-id": requestId });
-}
-
-/** A cut answer is counted as far as it went; when even that cannot be stored, the failure was logged where it was seen. */
-export function trySettle(options: AnswerOptions, report: AnswerReport): void {
-  try {
-    options.settle(report);
-  } catch {
-    // Nothing more can be told to this client.
-  }
 }

@@ -5,7 +5,7 @@ import type { CutSide } from "./turn.ts";
 
 /** Who takes the bytes of an answer that goes to the client. */
 export interface Sink {
-  /** False asks for a pause until `flow.resume`. */
+  /** Takes all that one read of the connection brought. False asks for a pause until `flow.resume`. */
   data(chunk: Buffer): boolean;
   /** False when the upstream ended before there was an answer; nothing was counted then. */
   end(): boolean;
@@ -77,6 +77,7 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | undefined;
   #head: AnswerHead | undefined;
   #sink: Sink | undefined;
+  #arrived: Buffer[] = [];
   #hasEnded = false;
   #abortReason: Error | undefined;
   #newestByteMs = 0;
@@ -99,6 +100,7 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
   }
 
   cut(side: CutSide): void {
+    this.#deliver();
     if (this.#hasEnded) return;
     const isHandled = this.#sink?.cut(side) ?? false;
     this.#end(isHandled ? { kind: "answered" } : { kind: "cut" }, new Error(`Cut by ${side}`));
@@ -117,14 +119,18 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
     this.#watchIdle(this.#call.idleTimeoutMs);
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+  onResponseData(_: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#hasEnded) return;
-    this.#newestByteMs = this.#call.clock.monotonic();
-    if (this.#sink) this.#give(this.#sink, { controller, chunk });
-    else this.#collect(chunk);
+    if (!this.#sink) {
+      this.#collect(chunk);
+      return;
+    }
+    // undici calls once for each piece of chunked encoding, and a model sends each event as one: what came in one read goes on as one.
+    if (this.#arrived.push(chunk) === 1) process.nextTick(Exchange.deliver, this);
   }
 
   onResponseEnd(): void {
+    this.#deliver();
     if (this.#hasEnded) return;
     if (this.#head && !this.#sink)
       this.#end({ kind: "declined", head: this.#head, body: Buffer.concat(this.#collected) });
@@ -133,12 +139,22 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
   }
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
+    this.#deliver();
     this.#fail(error);
   }
 
-  #give(sink: Sink, data: { controller: Dispatcher.DispatchController; chunk: Buffer }): void {
+  static deliver(exchange: Exchange): void {
+    exchange.#deliver();
+  }
+
+  #deliver(): void {
+    const [first] = this.#arrived;
+    if (first === undefined || this.#sink === undefined || this.#hasEnded) return;
+    const block = this.#arrived.length === 1 ? first : Buffer.concat(this.#arrived);
+    this.#arrived = [];
+    this.#newestByteMs = this.#call.clock.monotonic();
     try {
-      if (!sink.data(data.chunk)) data.controller.pause();
+      if (!this.#sink.data(block)) this.#controller?.pause();
     } catch (error) {
       this.#fail(toError(error));
     }

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { errorEntry, type Refusal } from "#core/errors.ts";
 import type { Gateway } from "./gateway.ts";
 import type { Turn } from "./turn.ts";
@@ -8,14 +8,29 @@ import type { Turn } from "./turn.ts";
  * and why. The body's hash and size stand for its content: no prompt, answer, token or key is ever written.
  */
 export function auditTurn(gateway: Gateway, turn: Turn, verdict: Verdict): void {
+  addAuditLine(gateway, turn, verdict);
+  gateway.audit.flush();
+}
+
+/** The same for a caller that flushes several lines at once. */
+export function addAuditLine(gateway: Gateway, turn: Turn, verdict: Verdict): void {
   if (turn.isAudited) return;
   turn.isAudited = true;
-  const durationMs = Math.round(gateway.clock.monotonic() - turn.startMs);
-  const facts = { ...whoAndWhat(turn), ...turn.outcome, ...ofBody(turn.body), status: verdict.status, durationMs };
-  if (verdict.refusal) {
-    const { code, message } = verdict.refusal;
-    gateway.audit.info({ ...facts, decision: "refuse", rule: code, reason: message }, "Refused request");
-  } else gateway.audit.info({ ...facts, decision: "allow", rule: "entitled" }, "Answered request");
+  const { refusal, status } = verdict;
+  const facts = {
+    ...whoAndWhat(turn),
+    ...turn.outcome,
+    ...ofBody(turn.body),
+    status,
+    durationMs: ageMs(gateway, turn),
+  };
+  if (refusal)
+    gateway.audit.add({ ...facts, decision: "refuse", rule: refusal.code, reason: refusal.message }, "Refused request");
+  else gateway.audit.add({ ...facts, decision: "allow", rule: "entitled" }, "Answered request");
+}
+
+function ageMs(gateway: Gateway, turn: Turn): number {
+  return Math.round(gateway.clock.monotonic() - turn.startMs);
 }
 
 function whoAndWhat(turn: Turn): Record<string, string | undefined> {
@@ -35,7 +50,7 @@ function whoAndWhat(turn: Turn): Record<string, string | undefined> {
 
 function ofBody(body: Buffer | undefined): { readonly bodyBytes?: number; readonly bodySha256?: string } {
   if (body === undefined) return {};
-  return { bodyBytes: body.length, bodySha256: createHash("sha256").update(body).digest("hex") };
+  return { bodyBytes: body.length, bodySha256: hash("sha256", body) };
 }
 
 export interface Verdict {

@@ -7,12 +7,16 @@ import type { TokenUsage } from "./usage.ts";
 import { estimateTokens } from "./usage.ts";
 
 /** Base units of one unit of work. */
-type CountedUsage = Readonly<Record<string, bigint>> & { readonly [D in BaseDimension]?: bigint };
+export type CountedUsage = Readonly<Record<string, bigint>> & { readonly [D in BaseDimension]?: bigint };
 
 /** Money's side of the gateway: nothing is answered that is not in the counter file. */
 export interface Meter {
   /** Throws Refusal `metering_unavailable` when the count cannot be stored. */
   count(usage: CountedUsage): void;
+  /** Adds to what the next `commit` stores. */
+  stage(usage: CountedUsage): void;
+  /** Stores what is staged; throws like `count`, and then none of it is counted. */
+  commit(): void;
   /** Throws the same while the file could not be written at the last attempt and still cannot. */
   check(): void;
   /** Why the pod is not ready, if the file cannot be written. */
@@ -28,11 +32,11 @@ export const GATEWAY_DIMENSIONS = [
   "agent_requests",
 ] as const satisfies readonly BaseDimension[];
 
-export function createMeter(counters: Pick<Counters, "count">, log: Logger): Meter {
+export function createMeter(counters: Pick<Counters, "count" | "stage" | "commit">, log: Logger): Meter {
   let problem: string | undefined;
-  const store = (usage: CountedUsage): void => {
+  const store = (write: () => void): void => {
     try {
-      counters.count(usage);
+      write();
       problem = undefined;
     } catch (error) {
       if (problem === undefined) log.error({ err: error }, "Failed to store usage");
@@ -41,9 +45,11 @@ export function createMeter(counters: Pick<Counters, "count">, log: Logger): Met
     }
   };
   return {
-    count: store,
+    count: (usage) => store(() => counters.count(usage)),
+    stage: (usage) => counters.stage(usage),
+    commit: () => store(counters.commit),
     check() {
-      if (problem !== undefined) store({});
+      if (problem !== undefined) store(() => counters.count({}));
     },
     problem: () => problem,
   };

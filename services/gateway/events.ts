@@ -1,9 +1,9 @@
 import type { ServerResponse } from "node:http";
 import type { ErrorCode } from "#core/errors.ts";
 import type { Clock } from "#runtime/clock.ts";
-import { type AnswerOptions, type AnswerReport, refuse, resumeOnDrain, trySettle } from "./answer.ts";
+import { type AnswerOptions, type AnswerReport, refuse, resumeOnDrain } from "./answer.ts";
 import type { Sink } from "./attempt.ts";
-import { interruptedEvents, toRefusal } from "./refuse.ts";
+import { interruptedEvents } from "./refuse.ts";
 import { createEventSplitter, eventData } from "./sse.ts";
 import type { StreamWatch } from "./stream-watch.ts";
 import type { CutSide } from "./turn.ts";
@@ -24,6 +24,10 @@ class EventSink implements Sink {
   readonly #options: EventSinkOptions;
   readonly #splitter = createEventSplitter();
   #isSettled = false;
+  /** What waits until the stream is counted. */
+  #waiting: Buffer[] | undefined;
+  /** The upstream has ended, or we have cut it. */
+  #isOver = false;
   #hasEnded = false;
 
   constructor(options: EventSinkOptions) {
@@ -58,18 +62,28 @@ class EventSink implements Sink {
     // Nothing has come yet: the client waits, and another deployment may answer.
     if (!response.headersSent && side !== "client") return false;
     this.#isSettled = true;
-    trySettle(this.#options, this.#report(side));
-    if (side === "client") this.#hasEnded = true;
-    else this.#interrupt("stream_interrupted");
+    this.#hasEnded = true;
+    this.#options.settle(this.#report(side), () => {
+      if (side !== "client") this.#interrupt("stream_interrupted");
+    });
     return true;
   }
 
   #take(block: Buffer): boolean {
+    const { watch } = this.#options;
+    const passed = watch.observe(block);
+    if (!this.#isSettled && watch.isComplete()) this.#settle();
+    if (this.#hasEnded) return true;
+    if (this.#waiting === undefined) return this.#write(passed);
+    this.#waiting.push(passed);
+    return true;
+  }
+
+  #write(bytes: Buffer): boolean {
     const { response } = this.#options.turn;
-    const passed = this.#options.watch.observe(block);
-    if (!this.#settleIfComplete() || passed.length === 0) return true;
+    if (bytes.length === 0 || response.destroyed) return true;
     if (!response.headersSent && !this.#begin()) return true;
-    return response.write(passed);
+    return response.write(bytes);
   }
 
   /** False when what is due at the first byte cannot be counted: the client then gets a 503. */
@@ -86,19 +100,22 @@ class EventSink implements Sink {
     return true;
   }
 
-  /** False when the stream is complete but could not be counted: it then ends with an error. */
-  #settleIfComplete(): boolean {
-    if (this.#isSettled || !this.#options.watch.isComplete()) return true;
+  /** The stream is complete: its last events go out when it is counted; when it could not be, it ends with an error. */
+  #settle(): void {
     this.#isSettled = true;
-    try {
-      this.#options.settle(this.#report());
-      return true;
-    } catch (error) {
-      this.#hasEnded = true;
-      if (this.#options.turn.response.headersSent) this.#interrupt(toRefusal(error).code);
-      else refuse(this.#options, error);
-      return false;
-    }
+    this.#waiting = [];
+    this.#options.settle(this.#report(), (refusal) => {
+      const waiting = this.#waiting ?? [];
+      this.#waiting = undefined;
+      if (refusal) {
+        this.#hasEnded = true;
+        if (this.#options.turn.response.headersSent) this.#interrupt(refusal.code);
+        else refuse(this.#options, refusal);
+        return;
+      }
+      this.#write(Buffer.concat(waiting));
+      if (this.#isOver) this.#close();
+    });
   }
 
   #report(cutBy?: CutSide): AnswerReport {
@@ -112,12 +129,13 @@ class EventSink implements Sink {
   }
 
   #interrupt(code: ErrorCode): void {
-    this.#hasEnded = true;
     const { watch, shape, turn, clock } = this.#options;
     endAbruptly(turn.response, interruptedEvents(shape, code, responseFacts(watch)), clock);
   }
 
   #close(): void {
+    this.#isOver = true;
+    if (this.#waiting !== undefined || this.#hasEnded) return;
     this.#hasEnded = true;
     this.#options.turn.response.end();
   }

@@ -1,5 +1,7 @@
 import type { Clock } from "#runtime/clock.ts";
 import type { Logger } from "#runtime/log.ts";
+import type { AuditLog } from "./audit-log.ts";
+import type { Books } from "./books.ts";
 import type { Meter } from "./count.ts";
 import type { UpstreamCredentials } from "./credentials.ts";
 import type { Live } from "./live.ts";
@@ -14,7 +16,8 @@ export interface Gateway {
   /** In [0, 1). */
   readonly random: () => number;
   readonly log: Logger;
-  readonly audit: Logger;
+  readonly audit: AuditLog;
+  readonly books: Books;
   readonly live: Live;
   readonly meter: Meter;
   readonly metrics: GatewayMetrics;

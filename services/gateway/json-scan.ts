@@ -208,21 +208,28 @@ function skipSpace(cursor: Cursor): void {
 function skipString(cursor: Cursor): void {
   const { bytes } = cursor;
   const start = cursor.at + 1;
-  let at = start;
-  for (;;) {
-    const byte = bytes[at];
-    if (byte === QUOTE) break;
-    if (byte === BACKSLASH) {
-      cursor.at = at;
-      skipEscape(cursor);
-      at = cursor.at;
-    } else if (byte === undefined || byte < 0x20) {
-      cursor.at = at;
-      throw new ScanProblem("a string must end with a quote and hold no raw control character", cursor);
-    } else at += 1;
+  let at = endOfPlainText(bytes, start);
+  while (bytes[at] === BACKSLASH) {
+    cursor.at = at;
+    skipEscape(cursor);
+    at = endOfPlainText(bytes, cursor.at);
   }
+  cursor.at = at;
+  if (bytes[at] !== QUOTE)
+    throw new ScanProblem("a string must end with a quote and hold no raw control character", cursor);
   cursor.at = at + 1;
   if (at - start > INLINED_BYTES_MIN && startsWithData(bytes, start)) cursor.inlinedBytes += at - start;
+}
+
+/** The first byte from `start` on that is a quote, a backslash or a control character; the length if there is none. */
+function endOfPlainText(bytes: Uint8Array, start: number): number {
+  const { length } = bytes;
+  let at = start;
+  for (; at < length; at += 1) {
+    const byte = bytes[at] ?? 0;
+    if (byte === QUOTE || byte === BACKSLASH || byte < 0x20) break;
+  }
+  return at;
 }
 
 const INLINED_BYTES_MIN = 64;

@@ -1,33 +1,48 @@
-import { markBegun } from "#core/errors.ts";
-import type { AnswerReport } from "./answer.ts";
-import { auditTurn, refused } from "./audit.ts";
-import { toModelCount } from "./count.ts";
+import { markBegun, type Refusal } from "#core/errors.ts";
+import type { AnswerReport, Settle } from "./answer.ts";
+import { addAuditLine, auditTurn, refused } from "./audit.ts";
+import { type ModelCount, toModelCount } from "./count.ts";
 import type { Gateway } from "./gateway.ts";
 import { toRefusal } from "./refuse.ts";
 import type { ModelCall } from "./route.ts";
 import type { Turn } from "./turn.ts";
 
-/** Ends a model call's books: counts once, then metrics and the audit line. Throws Refusal when the count cannot be stored. */
-export function settleModel(gateway: Gateway, turn: Turn, call: ModelCall): (report: AnswerReport) => void {
-  return (report) => {
+/** Ends a model call's books, once: counts, then metrics and the audit line. */
+export function settleModel(gateway: Gateway, turn: Turn, call: ModelCall): Settle {
+  return (report, answer) => {
     const count = toModelCount(report, call.request.textBytes);
-    countOrAudit(gateway, turn, () => gateway.meter.count(count.counted));
-    Object.assign(turn.outcome, {
-      ...count.usage,
-      estimated: count.isEstimated,
-      ...(report.finishReason === undefined ? {} : { finishReason: report.finishReason }),
-    });
     noteCut(gateway, turn, report);
-    const labels = {
-      gen_ai_operation_name: call.operation === "embeddings" ? "embeddings" : "chat",
-      gen_ai_provider_name: providerOf(call, turn.outcome.deployment),
-      gen_ai_request_model: call.route.alias,
-      gen_ai_token_modality: report.usage === undefined ? "unknown" : "text",
-    };
-    gateway.metrics.inputTokens.inc(labels, count.usage.inputTokens);
-    gateway.metrics.outputTokens.inc(labels, count.usage.outputTokens);
-    auditTurn(gateway, turn, { status: 200 });
+    gateway.books.close({
+      usage: count.counted,
+      record: (refusal) => recordModel(gateway, turn, { call, report, count, refusal }),
+      answer,
+    });
   };
+}
+
+interface ModelEnd {
+  readonly call: ModelCall;
+  readonly report: AnswerReport;
+  readonly count: ModelCount;
+  readonly refusal: Refusal | undefined;
+}
+
+function recordModel(gateway: Gateway, turn: Turn, { call, report, count, refusal }: ModelEnd): void {
+  if (refusal) {
+    addAuditLine(gateway, turn, refused(refusal));
+    return;
+  }
+  Object.assign(turn.outcome, count.usage, { estimated: count.isEstimated });
+  if (report.finishReason !== undefined) turn.outcome.finishReason = report.finishReason;
+  const labels = {
+    gen_ai_operation_name: call.operation === "embeddings" ? "embeddings" : "chat",
+    gen_ai_provider_name: providerOf(call, turn.outcome.deployment),
+    gen_ai_request_model: call.route.alias,
+    gen_ai_token_modality: report.usage === undefined ? "unknown" : "text",
+  };
+  gateway.metrics.inputTokens.inc(labels, count.usage.inputTokens);
+  gateway.metrics.outputTokens.inc(labels, count.usage.outputTokens);
+  addAuditLine(gateway, turn, { status: 200 });
 }
 
 /** Ends an agent call's books. `isRun`: a new run was accepted, which is one agent request. */
@@ -49,11 +64,17 @@ export function settleAgent(
   return {
     /** Before the first byte of an accepted run reaches the client. */
     count,
-    settle(report: AnswerReport): void {
-      count();
+    settle(report: AnswerReport, answer: (refusal: Refusal | undefined) => void): void {
+      try {
+        count();
+      } catch (error) {
+        answer(toRefusal(error));
+        return;
+      }
       noteCut(gateway, turn, report);
       if (report.finishReason !== undefined) turn.outcome.finishReason = report.finishReason;
       auditTurn(gateway, turn, { status: options.status });
+      answer(undefined);
     },
   };
 }

@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createStreamWatch, type StreamWatch, type StreamWatchOptions } from "./stream-watch.ts";
 
@@ -69,6 +70,41 @@ describe("createStreamWatch() on chat", () => {
   it("tells the finish reason", () => {
     const { watch } = watchOf([`data: {"choices":[{"delta":{},"finish_reason":"length"}]}\n\n`]);
     expect(watch.finishReason()).toBe("length");
+  });
+});
+
+describe("createStreamWatch() on any text", () => {
+  // Texts that quote the protocol, with every character that JSON escapes.
+  const text = fc
+    .array(
+      fc.constantFrom('"', "\\", "\n", "é", "[DONE]", "data: ", '"usage":{"a":1}', '"content":"x"', "abc", "{", ":"),
+      {
+        maxLength: 8,
+      },
+    )
+    .map((parts) => parts.join(""));
+
+  it("counts the bytes of its deltas alone, drops nothing and does not end before [DONE]", () => {
+    fc.assert(
+      fc.property(fc.array(text, { minLength: 1, maxLength: 5 }), fc.boolean(), (texts, isOneBlock) => {
+        const events = texts.map((each) => chunk({ content: each }));
+        const { watch, passed } = watchOf(isOneBlock ? [events.join("")] : events);
+        expect(passed).toBe(events.join(""));
+        expect(watch.isComplete()).toBe(false);
+        expect(watch.usage()).toBeUndefined();
+        expect(watch.deltaBytes()).toBe(
+          texts.reduce((sum, each) => sum + Buffer.byteLength(JSON.stringify(each)) - 2, 0),
+        );
+        watch.observe(Buffer.from(done));
+        expect(watch.isComplete()).toBe(true);
+      }),
+    );
+  });
+
+  it("finds its way again behind a comment with half a string", () => {
+    const { watch } = watchOf([`: it's "odd\n\n${chunk({ content: "abcd" })}${done}`]);
+    expect(watch.deltaBytes()).toBe(4);
+    expect(watch.isComplete()).toBe(true);
   });
 });
 

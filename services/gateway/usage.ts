@@ -1,4 +1,4 @@
-import { endOfJsonValue, scanJsonObject } from "./json-scan.ts";
+import { endOfJsonValue } from "./json-scan.ts";
 
 /** Tokens as a model reported them. */
 export interface TokenUsage {
@@ -10,11 +10,10 @@ export interface TokenUsage {
 
 /** A larger number is a defect of the upstream, not usage. */
 const TOKENS_MAX = 1_000_000_000;
-/** Up to here a whole answer is walked over; above, the key is searched for from the end. */
-const SCAN_BYTES_MAX = 64 * 1024;
+/** Up to here a whole answer is parsed; above, that would block the loop, and the key is searched for from the end. */
+const PARSED_BYTES_MAX = 64 * 1024;
 
 const USAGE_KEY = Buffer.from('"usage"');
-const WANTED = new Set(["usage"]);
 
 /** Usage in the form of chat, embeddings (`prompt_tokens`) or Responses (`input_tokens`); nothing if it is no usage. */
 export function toTokenUsage(value: unknown): TokenUsage | undefined {
@@ -36,22 +35,21 @@ function outputCount(value: unknown): number | undefined {
 
 /** The usage of a whole JSON answer, or of its end: `tail` may begin anywhere. */
 export function findUsage(tail: Buffer): TokenUsage | undefined {
-  if (tail.length <= SCAN_BYTES_MAX) {
-    const scan = scanJsonObject(tail, WANTED);
-    const field = scan.ok ? scan.fields.get("usage") : undefined;
-    if (field) return parseUsage(tail.subarray(field.start, field.end));
+  if (tail.length <= PARSED_BYTES_MAX) {
+    const field = member(parse(tail), "usage");
+    if (field !== undefined) return toTokenUsage(field);
   }
   for (let at = tail.lastIndexOf(USAGE_KEY); at >= 0; at = at === 0 ? -1 : tail.lastIndexOf(USAGE_KEY, at - 1)) {
     const start = objectAfterKey(tail, at + USAGE_KEY.length);
     const end = start === undefined ? undefined : endOfJsonValue(tail, start);
-    const usage = end === undefined ? undefined : parseUsage(tail.subarray(start, end));
+    const usage = end === undefined ? undefined : toTokenUsage(parse(tail.subarray(start, end)));
     if (usage) return usage;
   }
   return undefined;
 }
 
 /** Where the object begins that follows a key ending at `at`; nothing for null or any other value. */
-export function objectAfterKey(bytes: Buffer, at: number): number | undefined {
+function objectAfterKey(bytes: Buffer, at: number): number | undefined {
   let position = skipSpace(bytes, at);
   if (bytes[position] !== 0x3a) return undefined;
   position = skipSpace(bytes, position + 1);
@@ -69,9 +67,9 @@ function skipSpace(bytes: Buffer, at: number): number {
   return position;
 }
 
-function parseUsage(bytes: Buffer): TokenUsage | undefined {
+function parse(bytes: Buffer): unknown {
   try {
-    return toTokenUsage(JSON.parse(bytes.toString("utf8")));
+    return JSON.parse(bytes.toString("utf8"));
   } catch {
     return undefined;
   }

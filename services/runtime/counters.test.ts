@@ -100,6 +100,34 @@ describe("openCounters()", () => {
     counters.close();
   });
 
+  it("stages several units for one write: in the totals at once, in file and exposition when committed", () => {
+    const counters = openCounters(options);
+    const sequence = (): number => decodeCounterFile(readFileSync(options.file))?.sequence ?? 0;
+    const before = sequence();
+    counters.stage({ input_tokens: 2n });
+    counters.stage({ input_tokens: 3n, output_tokens: 1n });
+    expect(counters.total("input_tokens")).toBe(5n);
+    expect(counters.exposition()).toContain('supercargo_usage_total{dimension="input_tokens"} 0\n');
+    counters.count({ output_tokens: 10n });
+    expect(decodeCounterFile(readFileSync(options.file))?.totals["output_tokens"]).toBe("10");
+    counters.commit();
+    counters.commit();
+    expect(sequence()).toBe(before + 2);
+    expect(decodeCounterFile(readFileSync(options.file))?.totals).toEqual({ input_tokens: "5", output_tokens: "11" });
+    expect(() => counters.stage({ input_tokens: 1n, output_tokens: -1n })).toThrow("must be >= 0");
+    expect(counters.total("input_tokens")).toBe(5n);
+    counters.close();
+  });
+
+  it("counts nothing of what was staged when it cannot be committed, and does not try it again", () => {
+    const counters = openCounters(options);
+    counters.close();
+    counters.stage({ input_tokens: 7n });
+    expect(() => counters.commit()).toThrow(/EBADF/);
+    expect(counters.total("input_tokens")).toBe(0n);
+    expect(() => counters.commit()).not.toThrow();
+  });
+
   it.each([
     [
       "a negative amount",

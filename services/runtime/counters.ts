@@ -24,6 +24,14 @@ export interface Counters {
    * `journalSequence` is the row of the fact, where a journal exists. Throws when the file cannot be written: do not answer then.
    */
   count(usage: Readonly<Record<string, bigint>>, journalSequence?: number): void;
+  /**
+   * Adds usage to what the next `commit` stores: several units in one write. `total` has it at once, the file and the exposition
+   * not yet. Throws for an amount or a name that cannot be counted; nothing is staged then.
+   */
+  stage(usage: Readonly<Record<string, bigint>>): void;
+  /** Stores what is staged. Call it before those units are answered. Throws when it cannot; then none of them is counted. */
+  commit(): void;
+  /** Counted and staged. */
   total(dimension: string): bigint;
   /** What the file counts now. */
   readonly dimensions: readonly string[];
@@ -40,6 +48,8 @@ export function openCounters(options: CounterOptions): Counters {
   const handle = openSync(options.file, constants.O_RDWR | constants.O_CREAT, 0o644);
   let record = restore(readRecord(handle), options);
 
+  let staged = new Map<string, bigint>();
+
   const store = (next: CounterRecord): void => {
     const slot = encodeCounterSlot(next);
     const written = writeSync(handle, slot, 0, slot.length, (next.sequence % 2) * COUNTER_SLOT_BYTES);
@@ -50,28 +60,35 @@ export function openCounters(options: CounterOptions): Counters {
   };
   store({ ...record, sequence: record.sequence + 1 });
 
+  const count = (usage: Iterable<readonly [string, bigint]>, journalSequence: number): void => {
+    const totals = { ...record.totals };
+    for (const [dimension, amount] of usage) totals[dimension] = add(totals[dimension], dimension, amount);
+    if (Object.keys(totals).length > DIMENSIONS_MAX)
+      throw new Error(`Cannot count usage as there must be at most ${DIMENSIONS_MAX} dimensions`);
+    const sequence = record.sequence + 1;
+    store({ ...record, sequence, totals, journalSequence: Math.max(record.journalSequence, journalSequence) });
+  };
+
   return {
     epoch: record.epoch,
     get journalSequence() {
       return record.journalSequence;
     },
-    count(usage, journalSequence) {
-      const totals = { ...record.totals };
-      for (const [dimension, amount] of Object.entries(usage))
-        totals[dimension] = add(totals[dimension], dimension, amount);
-      if (Object.keys(totals).length > DIMENSIONS_MAX)
-        throw new Error(`Cannot count usage as there must be at most ${DIMENSIONS_MAX} dimensions`);
-      store({
-        ...record,
-        sequence: record.sequence + 1,
-        totals,
-        journalSequence: Math.max(record.journalSequence, journalSequence ?? 0),
-      });
+    count: (usage, journalSequence) => count(Object.entries(usage), journalSequence ?? 0),
+    stage(usage) {
+      for (const dimension in usage) check(dimension, usage[dimension] ?? 0n);
+      for (const dimension in usage) staged.set(dimension, (staged.get(dimension) ?? 0n) + (usage[dimension] ?? 0n));
+    },
+    commit() {
+      if (staged.size === 0) return;
+      const usage = staged;
+      staged = new Map();
+      count(usage, 0);
     },
     get dimensions() {
       return Object.keys(record.totals);
     },
-    total: (dimension) => BigInt(record.totals[dimension] ?? "0"),
+    total: (dimension) => BigInt(record.totals[dimension] ?? "0") + (staged.get(dimension) ?? 0n),
     echo(state) {
       const next = { ...record, ...state, sequence: record.sequence + 1 };
       if (JSON.stringify({ ...next, sequence: 0 }) !== JSON.stringify({ ...record, sequence: 0 })) store(next);
@@ -95,12 +112,16 @@ const TOTAL_MAX = 999_999_999_999_999_999n;
 const DIMENSION = /^[a-z][a-z0-9_]{0,62}$/;
 
 function add(total: string | undefined, dimension: string, amount: bigint): string {
-  if (amount < 0n) throw new Error(`Cannot count usage as ${dimension} must be >= 0: current value is ${amount}`);
-  if (total === undefined && !DIMENSION.test(dimension))
-    throw new Error(`Cannot count usage as a dimension must match ${DIMENSION.source}: current value is ${dimension}`);
+  check(dimension, amount);
   const sum = BigInt(total ?? "0") + amount;
   if (sum > TOTAL_MAX) throw new Error(`Cannot count usage as ${dimension} must be at most ${TOTAL_MAX}`);
   return sum.toString();
+}
+
+function check(dimension: string, amount: bigint): void {
+  if (amount < 0n) throw new Error(`Cannot count usage as ${dimension} must be >= 0: current value is ${amount}`);
+  if (!DIMENSION.test(dimension))
+    throw new Error(`Cannot count usage as a dimension must match ${DIMENSION.source}: current value is ${dimension}`);
 }
 
 function restore(stored: CounterRecord | undefined, options: CounterOptions): CounterRecord {

@@ -1,6 +1,16 @@
-import { pino, type DestinationStream, type Logger as PinoLogger } from "pino";
+import { destination, pino, type DestinationStream, type Logger as PinoLogger } from "pino";
 
 export type Logger = PinoLogger;
+
+/** Takes whole lines. */
+export interface LineSink {
+  write(lines: string): void;
+}
+
+/** Stdout: what is written has left this process when `write` returns, so that it survives a crash. */
+export function openStdout(): LineSink {
+  return destination({ fd: 1, sync: true });
+}
 
 export interface LoggerOptions {
   /** The process: operator, gateway, orchestrator, sidecar, reporter, emulator. */
