@@ -10,18 +10,18 @@ import type { Snapshot } from "./snapshot.ts";
 import type { Turn } from "./turn.ts";
 
 /** The last step: what the route is for. Everything before it has passed. */
-export async function act(gateway: Gateway, turn: Turn): Promise<void> {
+export function act(gateway: Gateway, turn: Turn): Promise<void> | void {
   const { route } = turn;
   if (route === undefined) throw new Error("The route must have been found before");
   switch (route.name) {
     case "models":
       return listModels(gateway, turn);
     case "stored_response":
-      return await callStoredResponse(gateway, turn);
+      return callStoredResponse(gateway, turn);
     case "chat":
     case "embeddings":
     case "responses":
-      return await callByModel(gateway, turn, route.name);
+      return callByModel(gateway, turn, route.name);
     case "unknown":
       throw new Refusal("not_found", "Cannot find the route");
   }
@@ -42,7 +42,7 @@ async function callStoredResponse(gateway: Gateway, turn: Turn): Promise<void> {
 }
 
 /** A model alias goes to a model; the agent's name, or no name, to the agent (on the Responses route alone). */
-async function callByModel(gateway: Gateway, turn: Turn, operation: ModelOperation): Promise<void> {
+function callByModel(gateway: Gateway, turn: Turn, operation: ModelOperation): Promise<void> {
   const snapshot = turn.snapshot;
   if (snapshot === undefined || turn.body === undefined) throw new Error("A body must have been read before");
   const request = parseRequest(turn.body);
@@ -52,7 +52,7 @@ async function callByModel(gateway: Gateway, turn: Turn, operation: ModelOperati
     entitle(gateway, "agent_run");
     turn.model = agent;
     const call = { method: "POST", target: "/v1/responses", body: turn.body, isRun: true } as const;
-    return await withinLimits(gateway, { agent_requests: 1n }, () => callAgent(gateway, turn, call));
+    return withinLimits(gateway, { agent_requests: 1n }, () => callAgent(gateway, turn, call));
   }
   const route = request.model === undefined ? undefined : snapshot.models.get(request.model);
   if (route === undefined) throw unknownModel(snapshot, operation, request.model);
@@ -60,7 +60,7 @@ async function callByModel(gateway: Gateway, turn: Turn, operation: ModelOperati
   entitle(gateway, turn.caller?.kind === "orchestrator" ? "run_model_call" : "client_model_call");
   checkModelRequest(operation, request);
   const need = worstCaseOf(gateway, { operation, request, outputTokensMax: route.outputTokensMax });
-  await withinLimits(gateway, need, () => callModel(gateway, turn, { snapshot, operation, route, request }));
+  return withinLimits(gateway, need, () => callModel(gateway, turn, { snapshot, operation, route, request }));
 }
 
 function entitle(gateway: Gateway, kind: EntitlementRequest["kind"]): void {

@@ -56,7 +56,7 @@ export function createJsonSink(options: AnswerOptions): Sink {
     const last = chunks.at(-1);
     const before = chunks.slice(0, -1);
     chunks = last ? [last] : [];
-    return before.length === 0 || response.write(Buffer.concat(before));
+    return before.length === 0 || response.write(Buffer.concat(before)) || resumesOnDrain(response, options.flow);
   };
   const finish = (rest: Buffer): void => {
     if (!isPassing)
@@ -65,7 +65,6 @@ export function createJsonSink(options: AnswerOptions): Sink {
     if (rest.length <= ONE_WRITE_BYTES_MAX) response.end(rest.toString("latin1"), "latin1");
     else response.end(rest);
   };
-  resumeOnDrain(response, options.flow);
 
   return {
     data(chunk) {
@@ -91,9 +90,10 @@ export function createJsonSink(options: AnswerOptions): Sink {
   };
 }
 
-/** The client has taken what was written: the upstream may go on. */
-export function resumeOnDrain(response: ServerResponse, flow: Flow): void {
-  response.on("drain", () => flow.resume());
+/** A write was more than the client takes now: when it has taken it, the upstream may go on. False, as the upstream must wait. */
+export function resumesOnDrain(response: ServerResponse, flow: Flow): false {
+  response.once("drain", () => flow.resume());
+  return false;
 }
 
 /** The answer cannot be counted: a 503, or where it has begun, a connection that breaks off. */

@@ -1,4 +1,5 @@
-import Koa, { type Middleware } from "koa";
+import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import Koa from "koa";
 import { type ErrorCode, Refusal } from "#core/errors.ts";
 import { act } from "./act.ts";
 import { auditTurn, refused } from "./audit.ts";
@@ -22,60 +23,70 @@ const LOGGED: ReadonlySet<ErrorCode> = new Set(["internal_error", "upstream_refu
 /** Up to here an unread body is left to Node, which drops it and keeps the connection. */
 const SMALL_BODY_BYTES = 64 * 1024;
 
-/** The gateway's public face as a Koa app: Koa gives the order, the steps own the response. */
-export function createApp(gateway: Gateway): Koa<{ turn: Turn }> {
-  const app = new Koa<{ turn: Turn }>();
+/**
+ * The gateway's public face. A Koa app, past which calls of models and agents go: its context and its watch of the response
+ * cost a tenth of what such a call costs (docs/benchmarks.md).
+ */
+export function createHandler(gateway: Gateway): RequestListener {
+  const others = createApp(gateway).callback();
+  return (request, response) => {
+    void (request.method === "POST" ? serve(gateway, request, response) : others(request, response));
+  };
+}
+
+/** The steps own the response. */
+function createApp(gateway: Gateway): Koa {
+  const app = new Koa();
   app.silent = true;
-  app.use(keepTurn(gateway));
-  app.use(answerRefusals(gateway));
-  for (const step of STEPS)
-    app.use(async (context, next) => {
-      await step(gateway, context.state.turn);
-      await next();
-    });
+  app.use(async (context) => {
+    context.respond = false;
+    await serve(gateway, context.req, context.res);
+  });
   return app;
 }
 
-/** Opens the turn, and closes its books when the connection has done with it. */
-function keepTurn(gateway: Gateway): Middleware<{ turn: Turn }> {
-  const { metrics, turns, clock } = gateway;
-  return async (context, next) => {
-    context.respond = false;
-    const turn = openTurn(context.req, context.res, clock);
-    context.state.turn = turn;
-    turns.add(turn);
-    metrics.inFlight.inc();
-    context.res.once("close", () => {
-      turns.delete(turn);
-      metrics.inFlight.dec();
-      noteEnd(gateway, turn);
-    });
-    await next();
-  };
+/**
+ * One request from its head to its last byte. A plain loop: as a middleware of its own each step would cost a microsecond and
+ * a promise, on a path that has a hundred of them.
+ */
+async function serve(gateway: Gateway, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const turn = openTurn(request, response, gateway.clock);
+  gateway.turns.add(turn);
+  gateway.metrics.inFlight.inc();
+  response.on("close", () => closeTurn(gateway, turn));
+  try {
+    for (const step of STEPS) {
+      const waiting = step(gateway, turn);
+      if (waiting !== undefined) await waiting;
+    }
+  } catch (error) {
+    refuseTurn(gateway, turn, error);
+  }
 }
 
-function answerRefusals(gateway: Gateway): Middleware<{ turn: Turn }> {
-  return async (context, next) => {
-    const { turn } = context.state;
-    try {
-      await next();
-    } catch (error) {
-      if (turn.cutter.cutBy() === "client") {
-        noteClientGone(gateway, turn);
-        return;
-      }
-      const refusal = toRefusal(error);
-      if (LOGGED.has(refusal.code)) gateway.log.error({ err: error, requestId: turn.requestId }, "Failed to answer");
-      turn.reason = refusal.code;
-      gateway.metrics.refusals.inc({ reason: refusal.code });
-      auditTurn(gateway, turn, refused(refusal));
-      if (hasUnreadBody(turn)) {
-        // Its place is free: strangers who send without end would else keep out everybody.
-        gateway.turns.delete(turn);
-        refuseUnreadBody(turn, refusal, gateway.clock);
-      } else writeRefusal(turn.response, refusal, refusalHeaders(turn, refusal));
-    }
-  };
+/** The connection has done with the request: whole or not, its books are closed. */
+function closeTurn(gateway: Gateway, turn: Turn): void {
+  if (!turn.response.writableFinished) turn.cutter.cut("client");
+  gateway.turns.delete(turn);
+  gateway.metrics.inFlight.dec();
+  noteEnd(gateway, turn);
+}
+
+function refuseTurn(gateway: Gateway, turn: Turn, error: unknown): void {
+  if (turn.cutter.cutBy() === "client") {
+    noteClientGone(gateway, turn);
+    return;
+  }
+  const refusal = toRefusal(error);
+  if (LOGGED.has(refusal.code)) gateway.log.error({ err: error, requestId: turn.requestId }, "Failed to answer");
+  turn.reason = refusal.code;
+  gateway.metrics.refusals.inc({ reason: refusal.code });
+  auditTurn(gateway, turn, refused(refusal));
+  if (hasUnreadBody(turn)) {
+    // Its place is free: strangers who send without end would else keep out everybody.
+    gateway.turns.delete(turn);
+    refuseUnreadBody(turn, refusal, gateway.clock);
+  } else writeRefusal(turn.response, refusal, refusalHeaders(turn, refusal));
 }
 
 function admit(gateway: Gateway): void {

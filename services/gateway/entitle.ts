@@ -22,10 +22,20 @@ export function checkEntitlement(control: Control | undefined, request: Entitlem
     throw new Refusal("not_entitled", "Cannot serve as the subscription was revoked");
   if (entitlement.state === "Suspended")
     throw new Refusal("subscription_suspended", "Cannot serve as the subscription is suspended");
-  const validUntilMs = Date.parse(entitlement.validUntil);
-  if (!(request.nowMs + control.clockOffsetSeconds * 1000 < validUntilMs))
+  if (!(request.nowMs + control.clockOffsetSeconds * 1000 < validUntilMsOf(entitlement)))
     throw new Refusal("not_entitled", `Cannot serve as the grant ended at ${entitlement.validUntil}`);
   checkMode(mode, request.kind);
+}
+
+/** Dates as numbers: every request asks twice, and a parse costs more than all other checks here. */
+const parsed = new WeakMap<Control["entitlement"], number>();
+
+function validUntilMsOf(entitlement: Control["entitlement"]): number {
+  const known = parsed.get(entitlement);
+  if (known !== undefined) return known;
+  const validUntilMs = Date.parse(entitlement.validUntil);
+  parsed.set(entitlement, validUntilMs);
+  return validUntilMs;
 }
 
 /** Paused: nothing new begins, but runs in flight may end, so their model calls go on. */

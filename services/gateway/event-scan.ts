@@ -1,14 +1,19 @@
-/** What a block of whole events tells, found in one walk over its bytes. Positions are of values. */
-export interface EventFacts {
-  /** Bytes of text and arguments in deltas, as they stand between their quotes. */
+/** What the blocks of a stream tell, found in one walk over each. One object for a whole stream: an event allocates nothing. */
+export interface EventScan {
+  readonly deltas: DeltaKeys;
+  /** Bytes of text and arguments in deltas so far, as they stand between their quotes. */
   deltaBytes: number;
   finishReason: string | undefined;
-  /** A line `data: [DONE]`. */
+  /** There was a line `data: [DONE]`. */
   isDone: boolean;
-  /** Where each `"usage"` that is an object begins. */
-  readonly usageAt: number[];
-  /** Where each `"type"` stands that says how a response ended. */
-  readonly responseEndAt: number[];
+  /** Of the newest block: where each `"usage"` that is an object begins. */
+  usageAt: number[];
+  /** Of the newest block: where each `"type"` stands that says how a response ended. */
+  responseEndAt: number[];
+}
+
+export function createEventScan(deltas: DeltaKeys): EventScan {
+  return { deltas, deltaBytes: 0, finishReason: undefined, isDone: false, usageAt: [], responseEndAt: [] };
 }
 
 /** Members that hold what the model wrote. Responses events repeat the text when it is done: deltas alone count there. */
@@ -30,50 +35,48 @@ const RESPONSE_ENDS = ["response.completed", "response.incomplete", "response.fa
  * Walks over the strings of a block and looks at those that are keys. Text that quotes the protocol is inside of a string and never
  * looked at. One walk costs a tenth of a search for each key, and a parse of each event more than passing it on.
  */
-export function scanEvents(block: Buffer, deltas: DeltaKeys): EventFacts {
-  const facts: EventFacts = { deltaBytes: 0, finishReason: undefined, isDone: false, usageAt: [], responseEndAt: [] };
-  const walk: Walk = { block, deltas, facts, at: 0 };
-  while (walk.at < block.length) {
-    const byte = block[walk.at];
-    if (byte === QUOTE) stepOverString(walk);
+export function scanEvents(scan: EventScan, block: Buffer): void {
+  if (scan.usageAt.length > 0) scan.usageAt = [];
+  if (scan.responseEndAt.length > 0) scan.responseEndAt = [];
+  const { length } = block;
+  let at = 0;
+  while (at < length) {
+    const byte = block[at] ?? 0;
+    if (byte === QUOTE) at = stepOverString(scan, block, at + 1);
     else {
-      if (byte === OPEN_BRACKET && isDoneAt(block, walk.at)) facts.isDone = true;
-      walk.at += 1;
+      if (byte === OPEN_BRACKET && isDoneAt(block, at)) scan.isDone = true;
+      at += 1;
     }
   }
-  return facts;
 }
 
-interface Walk {
-  readonly block: Buffer;
-  readonly deltas: DeltaKeys;
-  readonly facts: EventFacts;
-  at: number;
+/** Over a string, and if it is a key and its value a string, over that as well. Where the walk goes on. */
+function stepOverString(scan: EventScan, block: Buffer, start: number): number {
+  const end = endOfString(block, start);
+  const valueAt = valueOf(block, end);
+  if (valueAt < 0) return end + 1;
+  const kind = kindOf(block, { start, end }, scan.deltas);
+  if (kind === "usage" && block[valueAt] === OPEN_BRACE) scan.usageAt.push(valueAt);
+  if (block[valueAt] !== QUOTE) return valueAt;
+  const text = { start: valueAt + 1, end: endOfString(block, valueAt + 1) };
+  if (kind === "delta") scan.deltaBytes += text.end - text.start;
+  else if (kind !== undefined) noteText(scan, { kind, block, ...text });
+  return text.end + 1;
 }
 
-/** Over a string, and if it is a key and its value a string, over that as well. */
-function stepOverString(walk: Walk): void {
-  const { block, facts } = walk;
-  const keyAt = walk.at + 1;
-  const keyEnd = endOfString(block, keyAt);
-  const valueAt = valueOf(block, keyEnd);
-  walk.at = valueAt ?? keyEnd + 1;
-  if (valueAt === undefined) return;
-  const kind = kindOf(walk, keyAt, keyEnd);
-  if (kind === "usage" && block[valueAt] === OPEN_BRACE) facts.usageAt.push(valueAt);
-  if (block[valueAt] !== QUOTE) return;
-  walk.at = endOfString(block, valueAt + 1) + 1;
-  if (kind !== undefined) noteText(walk, kind, valueAt + 1);
-}
-
-/** A string value that was just stepped over. */
-function noteText({ block, facts, at }: Walk, kind: Kind, start: number): void {
-  const end = at - 1;
-  if (kind === "delta") facts.deltaBytes += end - start;
-  else if (kind === "finish_reason")
-    facts.finishReason ??= block.toString("latin1", start, Math.min(end, start + FINISH_CHARACTERS_MAX));
+function noteText(
+  scan: EventScan,
+  {
+    kind,
+    block,
+    start,
+    end,
+  }: { readonly kind: Kind; readonly block: Buffer; readonly start: number; readonly end: number },
+): void {
+  if (kind === "finish_reason")
+    scan.finishReason = block.toString("latin1", start, Math.min(end, start + FINISH_CHARACTERS_MAX));
   else if (kind === "type" && RESPONSE_ENDS.includes(block.toString("latin1", start, end)))
-    facts.responseEndAt.push(start);
+    scan.responseEndAt.push(start);
 }
 
 type Kind = "delta" | "finish_reason" | "usage" | "type";
@@ -103,10 +106,14 @@ function byLength(keys: readonly (readonly [string, Kind])[]): (readonly [string
   return Array.from({ length: 24 }, (_, length) => keys.filter(([key]) => key.length === length));
 }
 
-function kindOf({ block, deltas }: Walk, at: number, end: number): Kind | undefined {
-  const candidates = KEYS[deltas][end - at];
+function kindOf(
+  block: Buffer,
+  { start, end }: { readonly start: number; readonly end: number },
+  deltas: DeltaKeys,
+): Kind | undefined {
+  const candidates = KEYS[deltas][end - start];
   if (candidates === undefined) return undefined;
-  for (const [key, kind] of candidates) if (isText(block, at, key)) return kind;
+  for (const [key, kind] of candidates) if (isText(block, start, key)) return kind;
   return undefined;
 }
 
@@ -128,11 +135,11 @@ function endOfString(block: Buffer, start: number): number {
   return Math.min(at, length);
 }
 
-/** Where the value begins, when the string that ends at `end` is a key. */
-function valueOf(block: Buffer, end: number): number | undefined {
+/** Where the value begins, when the string that ends at `end` is a key; else -1. */
+function valueOf(block: Buffer, end: number): number {
   let at = end + 1;
   while (block[at] === SPACE) at += 1;
-  if (block[at] !== COLON) return undefined;
+  if (block[at] !== COLON) return -1;
   at += 1;
   while (block[at] === SPACE) at += 1;
   return at;

@@ -1,7 +1,7 @@
 import type { ServerResponse } from "node:http";
 import type { ErrorCode } from "#core/errors.ts";
 import type { Clock } from "#runtime/clock.ts";
-import { type AnswerOptions, type AnswerReport, refuse, resumeOnDrain } from "./answer.ts";
+import { type AnswerOptions, type AnswerReport, refuse, resumesOnDrain } from "./answer.ts";
 import type { Sink } from "./attempt.ts";
 import { interruptedEvents } from "./refuse.ts";
 import { createEventSplitter, eventData } from "./sse.ts";
@@ -16,7 +16,6 @@ export interface EventSinkOptions extends AnswerOptions {
 
 /** A stream of events: whole events pass as they come, the last ones after they are counted. */
 export function createEventSink(options: EventSinkOptions): Sink {
-  resumeOnDrain(options.turn.response, options.flow);
   return new EventSink(options);
 }
 
@@ -75,15 +74,17 @@ class EventSink implements Sink {
     if (!this.#isSettled && watch.isComplete()) this.#settle();
     if (this.#hasEnded) return true;
     if (this.#waiting === undefined) return this.#write(passed);
-    this.#waiting.push(passed);
+    this.#waiting.push(...passed);
     return true;
   }
 
-  #write(bytes: Buffer): boolean {
+  #write(parts: readonly Buffer[]): boolean {
     const { response } = this.#options.turn;
-    if (bytes.length === 0 || response.destroyed) return true;
+    if (parts.length === 0 || response.destroyed) return true;
     if (!response.headersSent && !this.#begin()) return true;
-    return response.write(bytes);
+    let isTaken = true;
+    for (const part of parts) isTaken = response.write(part);
+    return isTaken || resumesOnDrain(response, this.#options.flow);
   }
 
   /** False when what is due at the first byte cannot be counted: the client then gets a 503. */
@@ -113,7 +114,7 @@ class EventSink implements Sink {
         else refuse(this.#options, refusal);
         return;
       }
-      this.#write(Buffer.concat(waiting));
+      this.#write(waiting);
       if (this.#isOver) this.#close();
     });
   }

@@ -96,18 +96,29 @@ function readTopLevel(
   const isEmpty = !skipMembers(cursor, 0, (keyStart, keyEnd) => {
     const start = cursor.at;
     const kind = skipValue(cursor, 1);
-    const key = keyText(cursor.bytes, keyStart, keyEnd);
-    if (wanted.has(key)) fields.set(key, { kind, start, end: cursor.at, repeated: fields.has(key) });
+    const key = findKey(cursor.bytes, { start: keyStart, end: keyEnd }, wanted);
+    if (key !== undefined) fields.set(key, { kind, start, end: cursor.at, repeated: fields.has(key) });
   });
   return { fields, isEmpty };
 }
 
-/** A key may be written with escapes; `"mod\u0065l"` is `model` to every parser behind us. */
-function keyText(bytes: Uint8Array, start: number, end: number): string {
+/** The wanted key that stands in quotes there. It may be written with escapes; `"mod\u0065l"` is `model` to every parser behind us. */
+function findKey(
+  bytes: Uint8Array,
+  { start, end }: { readonly start: number; readonly end: number },
+  wanted: ReadonlySet<string>,
+): string | undefined {
+  for (const key of wanted) if (isKey(bytes, start + 1, key)) return key;
   const raw = Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start);
-  if (!raw.includes(BACKSLASH)) return raw.toString("utf8", 1, raw.length - 1);
+  if (!raw.includes(BACKSLASH)) return undefined;
   const key: unknown = JSON.parse(raw.toString("utf8"));
-  return String(key);
+  return typeof key === "string" && wanted.has(key) ? key : undefined;
+}
+
+/** Names of wanted keys are ASCII. */
+function isKey(bytes: Uint8Array, start: number, key: string): boolean {
+  for (let index = 0; index < key.length; index += 1) if (bytes[start + index] !== key.charCodeAt(index)) return false;
+  return bytes[start + key.length] === QUOTE;
 }
 
 /** Walks `{ "key": value, … }`; `readValue` must step over the value. False when there was no member. */

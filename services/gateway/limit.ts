@@ -4,7 +4,7 @@ import { type ModelOperation, type OpenAIRequest, outputCap } from "./openai.ts"
 
 /** Keys whose content is not text in the body: how many tokens it costs nobody can tell beforehand. */
 const UNBOUNDED = /"(image_url|input_audio|file_id|file_data|file_url|previous_response_id|conversation|prompt)"\s*:/;
-const TOKENS_OF_INPUT = ["input_tokens", "cached_input_tokens"] as const;
+const TOKENS_OF_INPUT: ReadonlySet<string> = new Set(["input_tokens", "cached_input_tokens"]);
 
 /**
  * The hard limits of the plan: keeps the worst case of the work while it runs, so that what is counted never exceeds a
@@ -37,8 +37,8 @@ export function worstCaseOf(
   call: { readonly operation: ModelOperation; readonly request: OpenAIRequest; readonly outputTokensMax: number },
 ): Record<string, bigint> {
   const { operation, request } = call;
-  const limited = new Set(gateway.live.control()?.leases.map(({ dimension }) => dimension));
-  if (TOKENS_OF_INPUT.some((dimension) => limited.has(dimension))) refuseUnbounded(request);
+  const leases = gateway.live.control()?.leases ?? [];
+  if (leases.some(({ dimension }) => TOKENS_OF_INPUT.has(dimension))) refuseUnbounded(request);
   const input = BigInt(request.bytes.length);
   return {
     input_tokens: input,

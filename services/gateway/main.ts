@@ -8,7 +8,7 @@ import { createMetrics } from "#runtime/metrics.ts";
 import { startServer } from "#runtime/server.ts";
 import { stopOnSignal } from "#runtime/shutdown.ts";
 import { watchFile } from "#runtime/watched-file.ts";
-import { createApp } from "./app.ts";
+import { createHandler } from "./app.ts";
 import { createAuditLog } from "./audit-log.ts";
 import { createBooks } from "./books.ts";
 import { answerClientErrors } from "./client-error.ts";
@@ -105,9 +105,8 @@ const admin = await startServer({
   port: env.SUPERCARGO_ADMIN_PORT,
   clock,
 });
-const app = createApp(gateway).callback();
 const server = await startServer({
-  handler: (request, response) => void app(request, response),
+  handler: createHandler(gateway),
   port: env.SUPERCARGO_PORT,
   silentMs: SILENT_MS,
   clock,

@@ -129,14 +129,17 @@ interface Edit {
 
 function splice(bytes: Buffer, edits: readonly Edit[]): Buffer {
   if (edits.length === 0) return bytes;
-  const parts: Buffer[] = [];
-  let at = 0;
-  for (const edit of edits.toSorted((a, b) => a.start - b.start)) {
-    parts.push(bytes.subarray(at, edit.start), Buffer.from(edit.text));
-    at = edit.end;
+  const added = edits.reduce((sum, edit) => sum + Buffer.byteLength(edit.text) - (edit.end - edit.start), 0);
+  const spliced = Buffer.allocUnsafe(bytes.length + added);
+  let from = 0;
+  let to = 0;
+  for (const edit of edits.length === 1 ? edits : edits.toSorted((a, b) => a.start - b.start)) {
+    to += bytes.copy(spliced, to, from, edit.start);
+    to += spliced.write(edit.text, to);
+    from = edit.end;
   }
-  parts.push(bytes.subarray(at));
-  return Buffer.concat(parts);
+  bytes.copy(spliced, to, from);
+  return spliced;
 }
 
 /** The new value of stream_options, or nothing when the client itself asked for usage. */

@@ -40,7 +40,8 @@ export async function callModel(gateway: Gateway, turn: Turn, call: ModelCall): 
   let shortestWaitMs = Number.POSITIVE_INFINITY;
   for (let attempt = 0; ; attempt += 1) {
     const deployment = pick(order, attempt);
-    Object.assign(turn.outcome, { deployment: deployment.name, attempts: attempt + 1 });
+    turn.outcome.deployment = deployment.name;
+    turn.outcome.attempts = attempt + 1;
     const result = await tryDeployment(gateway, turn, { call, deployment });
     if (result.kind === "answered") return;
     if (result.kind === "declined" && !RETRIABLE_STATUS.has(result.head.status))
@@ -63,7 +64,9 @@ function pick(order: readonly GatewayDeployment[], attempt: number): GatewayDepl
 }
 
 /** Lowest priority number first; inside one priority by weighted chance. */
-export function orderDeployments(route: ModelRoute, random: () => number): GatewayDeployment[] {
+export function orderDeployments(route: ModelRoute, random: () => number): readonly GatewayDeployment[] {
+  const [first, ...more] = route.groups;
+  if (first?.length === 1 && more.length === 0) return first;
   return route.groups.flatMap((group) => {
     const left = [...group];
     const ordered: GatewayDeployment[] = [];
@@ -86,7 +89,7 @@ type TrialResult =
   | Exclude<AttemptOutcome, { kind: "cut" }>
   | { readonly kind: "no_credential"; readonly reason: string };
 
-async function tryDeployment(gateway: Gateway, turn: Turn, trial: Trial): Promise<TrialResult> {
+function tryDeployment(gateway: Gateway, turn: Turn, trial: Trial): Promise<TrialResult> | TrialResult {
   const { call, deployment } = trial;
   const credential = gateway.credentials.headerFor(deployment);
   if (!credential.ok) {
@@ -116,7 +119,7 @@ async function tryDeployment(gateway: Gateway, turn: Turn, trial: Trial): Promis
     accept: (head, flow) => acceptAnswer(gateway, turn, { trial, head, flow, usageInjected: body.usageInjected }),
     onStalled: () => turn.response.destroy(),
   });
-  return await outcomeOf(gateway, turn, { attempt, deployment });
+  return outcomeOf(gateway, turn, { attempt, deployment });
 }
 
 async function outcomeOf(

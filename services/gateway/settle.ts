@@ -32,8 +32,12 @@ function recordModel(gateway: Gateway, turn: Turn, { call, report, count, refusa
     addAuditLine(gateway, turn, refused(refusal));
     return;
   }
-  Object.assign(turn.outcome, count.usage, { estimated: count.isEstimated });
-  if (report.finishReason !== undefined) turn.outcome.finishReason = report.finishReason;
+  const { outcome } = turn;
+  outcome.inputTokens = count.usage.inputTokens;
+  outcome.cachedInputTokens = count.usage.cachedInputTokens;
+  outcome.outputTokens = count.usage.outputTokens;
+  outcome.estimated = count.isEstimated;
+  if (report.finishReason !== undefined) outcome.finishReason = report.finishReason;
   const labels = {
     gen_ai_operation_name: call.operation === "embeddings" ? "embeddings" : "chat",
     gen_ai_provider_name: providerOf(call, turn.outcome.deployment),
@@ -95,6 +99,8 @@ function noteCut(gateway: Gateway, turn: Turn, report: AnswerReport): void {
 }
 
 function providerOf(call: ModelCall, deployment: string | undefined): string {
-  const found = call.route.groups.flat().find((each) => each.name === deployment);
-  return found?.type === "AzureOpenAI" ? "azure.ai.openai" : "openai";
+  for (const group of call.route.groups)
+    for (const each of group)
+      if (each.name === deployment) return each.type === "AzureOpenAI" ? "azure.ai.openai" : "openai";
+  return "openai";
 }

@@ -27,6 +27,8 @@ export interface KeyRecord {
 /** A configuration made ready for the hot path; replaced as a whole when the file changes. */
 export interface Snapshot {
   readonly config: GatewayConfig;
+  /** `namespace/name`, as audit lines tell it. */
+  readonly agent: string;
   readonly models: ReadonlyMap<string, ModelRoute>;
   readonly keys: ReadonlyMap<string, KeyRecord>;
   /** The parts of every URL of the configuration. */
@@ -44,6 +46,7 @@ export function parseSnapshot(text: string): Snapshot {
   if (problems.length > 0) throw new ConfigError("the gateway's config", problems);
   return {
     config,
+    agent: `${config.agent.namespace}/${config.agent.name}`,
     models: new Map(config.models.map((model) => [model.name, toModelRoute(model)])),
     keys: new Map(config.apiKeys.map((key) => [key.sha256, toKeyRecord(key)])),
     endpoints: new Map(urlsOf(config).map(({ url }) => [url, toEndpoint(url)])),

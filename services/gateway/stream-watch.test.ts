@@ -10,7 +10,7 @@ const done = "data: [DONE]\n\n";
 
 function watchOf(blocks: readonly string[], options: StreamWatchOptions = { dropsUsageChunk: true, deltas: "chat" }) {
   const watch: StreamWatch = createStreamWatch(options);
-  return { watch, passed: blocks.map((block) => watch.observe(Buffer.from(block)).toString()).join("") };
+  return { watch, passed: blocks.map((block) => Buffer.concat(watch.observe(Buffer.from(block))).toString()).join("") };
 }
 
 describe("createStreamWatch() on chat", () => {

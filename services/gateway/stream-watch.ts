@@ -1,4 +1,4 @@
-import { type DeltaKeys, scanEvents } from "./event-scan.ts";
+import { createEventScan, type DeltaKeys, scanEvents } from "./event-scan.ts";
 import { eventAround, eventData } from "./sse.ts";
 import { type TokenUsage, toTokenUsage } from "./usage.ts";
 
@@ -11,8 +11,8 @@ export interface StreamWatchOptions {
 
 /** Reads along with a stream of whole events; it parses those alone that carry usage. */
 export interface StreamWatch {
-  /** Takes a block of whole events, gives back what the client should get of it. */
-  observe(block: Buffer): Buffer;
+  /** Takes a block of whole events, gives back what the client should get of it: all of it, or the parts beside what is dropped. */
+  observe(block: Buffer): readonly Buffer[];
   /** Reported usage, once it came. */
   usage(): TokenUsage | undefined;
   /** Whether the stream has said that it is complete: `[DONE]`, or the last event of a response. */
@@ -26,11 +26,9 @@ export interface StreamWatch {
 
 export function createStreamWatch(options: StreamWatchOptions): StreamWatch {
   const none: Buffer = Buffer.alloc(0);
-  const isChat = options.deltas === "chat";
   let usage: TokenUsage | undefined;
-  let complete = false;
-  let deltaBytes = 0;
-  let finishReason: string | undefined;
+  const scan = createEventScan(options.deltas);
+  let responseEnd: string | undefined;
   let first = none;
   let last = none;
 
@@ -46,32 +44,30 @@ export function createStreamWatch(options: StreamWatchOptions): StreamWatch {
     observe(block) {
       if (first.length === 0) first = block;
       last = block;
-      const facts = scanEvents(block, options.deltas);
-      deltaBytes += facts.deltaBytes;
-      const responseEnd = isChat ? undefined : findResponseEnd(block, facts.responseEndAt);
-      finishReason = (isChat ? facts.finishReason : responseEnd) ?? finishReason;
-      complete ||= responseEnd !== undefined || facts.isDone;
-      const dropped = facts.usageAt.map((at) => readUsage(block, at)).filter((bounds) => bounds !== undefined);
-      return dropped.length === 0 ? block : without(block, dropped);
+      scanEvents(scan, block);
+      if (scan.responseEndAt.length > 0) responseEnd ??= findResponseEnd(block, scan.responseEndAt);
+      if (scan.usageAt.length === 0) return [block];
+      const dropped = scan.usageAt.map((at) => readUsage(block, at)).filter((bounds) => bounds !== undefined);
+      return dropped.length === 0 ? [block] : without(block, dropped);
     },
     usage: () => usage,
-    isComplete: () => complete,
-    deltaBytes: () => deltaBytes,
-    finishReason: () => finishReason,
+    isComplete: () => scan.isDone || responseEnd !== undefined,
+    deltaBytes: () => scan.deltaBytes,
+    finishReason: () => responseEnd ?? (options.deltas === "chat" ? scan.finishReason : undefined),
     ends: () => ({ first, last }),
   };
 }
 
 /** The block without some of its events; an event may be named twice. */
-function without(block: Buffer, dropped: readonly { readonly start: number; readonly end: number }[]): Buffer {
+function without(block: Buffer, dropped: readonly { readonly start: number; readonly end: number }[]): Buffer[] {
   const kept: Buffer[] = [];
   let at = 0;
   for (const { start, end } of dropped) {
     if (start > at) kept.push(block.subarray(at, start));
     at = Math.max(at, end);
   }
-  kept.push(block.subarray(at));
-  return Buffer.concat(kept);
+  if (at < block.length) kept.push(block.subarray(at));
+  return kept;
 }
 
 /** The extra chunk of include_usage. Azure also sends chunks with empty `choices` and no usage (annotations): those stay. */

@@ -57,12 +57,8 @@ interface Cutter {
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
 const TRACEPARENT = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
 
-/** Begins a request: its id (the client's, if it is a fit one), its trace, and the watch for a client that leaves. */
+/** Begins a request: its id (the client's, if it is a fit one) and its trace. */
 export function openTurn(request: IncomingMessage, response: ServerResponse, clock: Clock): Turn {
-  const cutter = createCutter();
-  response.once("close", () => {
-    if (!response.writableFinished) cutter.cut("client");
-  });
   const fresh = randomUUID();
   return {
     requestId: fit(request.headers["x-request-id"], REQUEST_ID) ?? fresh,
@@ -72,7 +68,7 @@ export function openTurn(request: IncomingMessage, response: ServerResponse, clo
     startMs: clock.monotonic(),
     waitedMs: 0,
     outcome: {},
-    cutter,
+    cutter: createCutter(),
     isAudited: false,
   };
 }
@@ -96,8 +92,8 @@ function createCutter(): Cutter {
 
 /** A trace of its own for a request without one: whoever has the request id can find it. */
 function toTraceparent(uuid: string): string {
-  const hex = uuid.replaceAll("-", "");
-  return `00-${hex}-${hex.slice(16)}-01`;
+  const parent = uuid.slice(19, 23) + uuid.slice(24);
+  return `00-${uuid.slice(0, 8)}${uuid.slice(9, 13)}${uuid.slice(14, 18)}${parent}-${parent}-01`;
 }
 
 function fit(value: string | string[] | undefined, pattern: RegExp): string | undefined {
