@@ -116,7 +116,8 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
     this.#head = { status, headers };
     this.#sink = this.#call.accept(this.#head, { resume: () => this.#controller?.resume() });
     this.#newestByteMs = this.#call.clock.monotonic();
-    this.#watchIdle(this.#call.idleTimeoutMs);
+    // Most answers of JSON are whole in the same read, and need no timer.
+    process.nextTick(Exchange.watch, this);
   }
 
   onResponseData(_: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -143,16 +144,21 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
     this.#fail(error);
   }
 
+  static watch(exchange: Exchange): void {
+    if (!exchange.#hasEnded) exchange.#watchIdle(exchange.#call.idleTimeoutMs);
+  }
+
   static deliver(exchange: Exchange): void {
     exchange.#deliver();
   }
 
   #deliver(): void {
-    const [first] = this.#arrived;
+    const pieces = this.#arrived;
+    const first = pieces[0];
     if (first === undefined || this.#sink === undefined || this.#hasEnded) return;
-    const block = this.#arrived.length === 1 ? first : Buffer.concat(this.#arrived);
     this.#arrived = [];
     this.#newestByteMs = this.#call.clock.monotonic();
+    const block = pieces.length === 1 ? first : Buffer.concat(pieces);
     try {
       if (!this.#sink.data(block)) this.#controller?.pause();
     } catch (error) {

@@ -20,6 +20,8 @@ export type JsonScan =
       readonly isEmpty: boolean;
       /** Bytes of the text without inlined files (`data:` URLs), which are no prompt text. */
       readonly textBytes: number;
+      /** The first of the watched keys, at whatever depth. */
+      readonly watchedKey: string | undefined;
     }
   | { readonly ok: false; readonly problem: string };
 
@@ -40,8 +42,17 @@ const NINE = 0x39;
 
 interface Cursor {
   readonly bytes: Uint8Array;
+  /** Keys that are looked for at every depth. */
+  readonly watched: ReadonlySet<string>;
   at: number;
   inlinedBytes: number;
+  watchedKey: string | undefined;
+}
+
+const NOTHING: ReadonlySet<string> = new Set();
+
+function cursorAt(bytes: Uint8Array, at: number, watched: ReadonlySet<string>): Cursor {
+  return { bytes, watched, at, inlinedBytes: 0, watchedKey: undefined };
 }
 
 /**
@@ -49,9 +60,13 @@ interface Cursor {
  * A parse of 1 MB blocks the loop for 3 ms and more and allocates all of it; and only positions allow a splice, which
  * leaves the client's other bytes as they were.
  */
-export function scanJsonObject(bytes: Uint8Array, wanted: ReadonlySet<string>): JsonScan {
+export function scanJsonObject(
+  bytes: Uint8Array,
+  wanted: ReadonlySet<string>,
+  watched: ReadonlySet<string> = NOTHING,
+): JsonScan {
   if (!isUtf8(bytes)) return { ok: false, problem: "it must be UTF-8" };
-  const cursor: Cursor = { bytes, at: 0, inlinedBytes: 0 };
+  const cursor = cursorAt(bytes, 0, watched);
   try {
     skipSpace(cursor);
     if (cursor.bytes[cursor.at] !== OPEN_BRACE) throw new ScanProblem("it must be an object", cursor);
@@ -59,7 +74,8 @@ export function scanJsonObject(bytes: Uint8Array, wanted: ReadonlySet<string>): 
     const { fields, isEmpty } = readTopLevel(cursor, wanted);
     skipSpace(cursor);
     if (cursor.at < bytes.length) throw new ScanProblem("nothing may follow the object", cursor);
-    return { ok: true, fields, insertAt, isEmpty, textBytes: bytes.length - cursor.inlinedBytes };
+    const textBytes = bytes.length - cursor.inlinedBytes;
+    return { ok: true, fields, insertAt, isEmpty, textBytes, watchedKey: cursor.watchedKey };
   } catch (error) {
     if (error instanceof ScanProblem) return { ok: false, problem: error.message };
     throw error;
@@ -68,7 +84,7 @@ export function scanJsonObject(bytes: Uint8Array, wanted: ReadonlySet<string>): 
 
 /** The end of the JSON value that starts at `start`, or nothing when it is broken or cut off. */
 export function endOfJsonValue(bytes: Uint8Array, start: number): number | undefined {
-  const cursor: Cursor = { bytes, at: start, inlinedBytes: 0 };
+  const cursor = cursorAt(bytes, start, NOTHING);
   try {
     skipValue(cursor, 0);
     return cursor.at;
@@ -102,7 +118,7 @@ function readTopLevel(
   return { fields, isEmpty };
 }
 
-/** The wanted key that stands in quotes there. It may be written with escapes; `"mod\u0065l"` is `model` to every parser behind us. */
+/** The key of a set that stands in quotes there. It may be written with escapes; `"mod\u0065l"` is `model` to every parser behind us. */
 function findKey(
   bytes: Uint8Array,
   { start, end }: { readonly start: number; readonly end: number },
@@ -133,6 +149,8 @@ function skipMembers(cursor: Cursor, depth: number, readValue: (keyStart: number
     if (cursor.bytes[keyStart] !== QUOTE) throw new ScanProblem("a key in quotes must follow", cursor);
     skipString(cursor);
     const keyEnd = cursor.at;
+    if (cursor.watched.size > 0)
+      cursor.watchedKey ??= findKey(cursor.bytes, { start: keyStart, end: keyEnd }, cursor.watched);
     skipSpace(cursor);
     expect(cursor, COLON, "a colon must follow a key");
     skipSpace(cursor);

@@ -87,6 +87,13 @@ describe("a hard limit of the plan", () => {
         "Cannot bound the input of this request, as the plan limits input tokens: image_url must be absent, send text",
       ),
     });
+    const escaped = JSON.stringify({ content: [image] }).replaceAll("image_url", "image\\u005furl");
+    const hidden = await fetch(`${world.gateway.url}/v1/chat/completions`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${API_KEY}`, "content-type": "application/json" },
+      body: `{"model":"gpt","messages":[${escaped}]}`,
+    });
+    expect(hidden.status).toBe(400);
     const quoted = await ask({ messages: [{ role: "user", content: 'What does "image_url": mean?' }] });
     expect(quoted.status).toBe(200);
   });

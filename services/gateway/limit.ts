@@ -2,8 +2,6 @@ import { Refusal } from "#core/errors.ts";
 import type { Gateway } from "./gateway.ts";
 import { type ModelOperation, type OpenAIRequest, outputCap } from "./openai.ts";
 
-/** Keys whose content is not text in the body: how many tokens it costs nobody can tell beforehand. */
-const UNBOUNDED = /"(image_url|input_audio|file_id|file_data|file_url|previous_response_id|conversation|prompt)"\s*:/;
 const TOKENS_OF_INPUT: ReadonlySet<string> = new Set(["input_tokens", "cached_input_tokens"]);
 
 /**
@@ -48,8 +46,7 @@ export function worstCaseOf(
   };
 }
 
-function refuseUnbounded(request: OpenAIRequest): void {
-  const found = UNBOUNDED.exec(request.bytes.toString("latin1"))?.[1];
+function refuseUnbounded({ unboundedKey: found }: OpenAIRequest): void {
   if (found === undefined) return;
   throw new Refusal(
     "unsupported_parameter",

@@ -23,6 +23,7 @@ import { createLive } from "./live.ts";
 import { createGatewayMetrics } from "./metrics.ts";
 import { createRetryBudget } from "./retry-budget.ts";
 import { needsWorkloadIdentity, poolIds, secretFiles, type Snapshot } from "./snapshot.ts";
+import type { Turn } from "./turn.ts";
 import { createUpstreams } from "./upstream.ts";
 
 const CONFIG_POLL_MS = 2_000;
@@ -65,12 +66,13 @@ const live = createLive({
 });
 const meter = createMeter(counters, log);
 const audit = createAuditLog(stdout, clock);
+const turns = new Set<Turn>();
 const gateway: Gateway = {
   clock,
   random: Math.random,
   log,
   audit,
-  books: createBooks(meter, audit),
+  books: createBooks({ meter, audit, clock, inFlight: () => turns.size }),
   live,
   meter,
   metrics: createGatewayMetrics(metrics.registry),
@@ -80,7 +82,7 @@ const gateway: Gateway = {
   retryBudget: createRetryBudget(clock),
   bodyLimitBytes: env.SUPERCARGO_BODY_LIMIT_BYTES,
   timeouts: TIMEOUTS,
-  turns: new Set(),
+  turns,
   isClosed: false,
 };
 

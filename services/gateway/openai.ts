@@ -14,6 +14,8 @@ export interface OpenAIRequest {
   readonly insertAt: number;
   readonly isEmpty: boolean;
   readonly textBytes: number;
+  /** A key whose content is not text in the body, wherever it stands: what it costs nobody can tell beforehand. */
+  readonly unboundedKey: string | undefined;
 }
 
 /** A body ready for one deployment. */
@@ -34,6 +36,17 @@ const FIELDS = new Set([
   "max_output_tokens",
 ]);
 
+const UNBOUNDED = new Set([
+  "image_url",
+  "input_audio",
+  "file_id",
+  "file_data",
+  "file_url",
+  "previous_response_id",
+  "conversation",
+  "prompt",
+]);
+
 const CAPS: Readonly<Record<ModelOperation, readonly string[]>> = {
   chat: ["max_completion_tokens", "max_tokens"],
   responses: ["max_output_tokens"],
@@ -46,7 +59,7 @@ const NAME_CHARACTERS_MAX = 256;
 
 /** Reads a body. Throws Refusal `invalid_json` or `invalid_value`, naming the field and what is allowed. */
 export function parseRequest(bytes: Buffer): OpenAIRequest {
-  const scan = scanJsonObject(bytes, FIELDS);
+  const scan = scanJsonObject(bytes, FIELDS, UNBOUNDED);
   if (!scan.ok) throw new Refusal("invalid_json", `Cannot read the request body as JSON as ${scan.problem}`);
   for (const [name, field] of scan.fields)
     if (field.repeated)
@@ -61,6 +74,7 @@ export function parseRequest(bytes: Buffer): OpenAIRequest {
     insertAt: scan.insertAt,
     isEmpty: scan.isEmpty,
     textBytes: scan.textBytes,
+    unboundedKey: scan.watchedKey,
   };
 }
 
@@ -127,13 +141,13 @@ interface Edit {
   readonly text: string;
 }
 
-function splice(bytes: Buffer, edits: readonly Edit[]): Buffer {
+function splice(bytes: Buffer, edits: Edit[]): Buffer {
   if (edits.length === 0) return bytes;
   const added = edits.reduce((sum, edit) => sum + Buffer.byteLength(edit.text) - (edit.end - edit.start), 0);
   const spliced = Buffer.allocUnsafe(bytes.length + added);
   let from = 0;
   let to = 0;
-  for (const edit of edits.length === 1 ? edits : edits.toSorted((a, b) => a.start - b.start)) {
+  for (const edit of edits.sort((a, b) => a.start - b.start)) {
     to += bytes.copy(spliced, to, from, edit.start);
     to += spliced.write(edit.text, to);
     from = edit.end;

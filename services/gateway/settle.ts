@@ -14,6 +14,7 @@ export function settleModel(gateway: Gateway, turn: Turn, call: ModelCall): Sett
     noteCut(gateway, turn, report);
     gateway.books.close({
       usage: count.counted,
+      mayWait: turn.response.headersSent,
       record: (refusal) => recordModel(gateway, turn, { call, report, count, refusal }),
       answer,
     });

@@ -43,7 +43,7 @@ export function createHolds(options: HoldsOptions): Holds {
   const areOurs = (): boolean => (options.control()?.epoch ?? options.epoch) === options.epoch;
   const heldOf = (dimension: string): bigint => held.get(dimension) ?? 0n;
   const add = (need: Need, sign: 1n | -1n): void => {
-    for (const [dimension, amount] of Object.entries(need)) held.set(dimension, heldOf(dimension) + sign * amount);
+    for (const dimension in need) held.set(dimension, heldOf(dimension) + sign * (need[dimension] ?? 0n));
   };
   const wantedOf = (dimension: string): bigint => {
     const missing = refused.get(dimension);
@@ -61,7 +61,7 @@ export function createHolds(options: HoldsOptions): Holds {
         return { ok: false, dimension };
       }
       add(need, 1n);
-      for (const dimension of Object.keys(need)) refused.delete(dimension);
+      if (refused.size > 0) for (const dimension in need) refused.delete(dimension);
       let isReleased = false;
       return {
         ok: true,
