@@ -60,6 +60,8 @@ export function newLedger(birth: LedgerBirth): Ledger {
     planId: birth.planId,
     catalogueDigest: birth.catalogueDigest,
     anchor: toIso(parseHourKey(hourKey(birth.nowMs))),
+    // There may have been another before, and Azure's list may still lack what that one posted (R6).
+    confirmation: {},
     lastClosedHour: shiftHour(hourKey(birth.nowMs), -1),
     parked: [],
     problems: [],

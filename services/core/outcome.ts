@@ -22,6 +22,8 @@ export interface PostAnswer extends AcceptedEvent {
   /** `message (target)` of the error and its details. */
   readonly reasons: readonly string[];
   readonly retryAfterMs?: number | undefined;
+  /** Azure's clock as it answered. */
+  readonly dateMs?: number | undefined;
 }
 
 /** The part of an intent that judging an answer needs. */

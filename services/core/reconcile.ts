@@ -21,7 +21,7 @@ import {
 } from "./ledger.ts";
 import type { Catalogue, Plan } from "./plan.ts";
 import { maxOf, minOf } from "./shares.ts";
-import { dayOf, hourKey, HOUR_MS, shiftHour } from "./time.ts";
+import { dayOf, hourKey, HOUR_MS, parseHourKey, shiftHour, toIso } from "./time.ts";
 
 /** What Azure's list says of one UTC day: base units by Marketplace dimension, over all plans. */
 export type AzureDays = ReadonlyMap<string, ReadonlyMap<string, bigint>>;
@@ -40,6 +40,7 @@ export interface ReconcileInput {
   readonly azure: AzureDays;
   /** UTC days that the list covered. */
   readonly days: readonly string[];
+  /** When Azure answered with the list, by its own clock. */
   readonly nowMs: number;
   /** agent → base units by slot, from the statements of dead slots. */
   readonly sharesOf: (slot: Slot) => ReadonlyMap<string, bigint>;
@@ -129,6 +130,36 @@ export function daysInQuestion(ledger: Ledger, at: { readonly nowMs: number; rea
   return days;
 }
 const DAYS_MAX = 400;
+
+/** A change of leaders takes no longer. */
+const OVERDUE_MS = 10 * 60_000;
+
+/**
+ * Whether the books stand further back than a change of leaders explains: an hour should have been closed, or a wait for
+ * confirmation have ended. Their leaders were away, or this is a backup, and what was posted since is forgotten. A leader
+ * that was there all the time knows better, by the revision.
+ */
+export function isOverdue(ledger: Ledger, at: { readonly nowMs: number; readonly listedMs: number }): boolean {
+  const listedAt = ledger.confirmation?.listedAt;
+  if (listedAt !== undefined) return at.listedMs - Date.parse(listedAt) > LIST_LAG_MS + OVERDUE_MS;
+  return at.nowMs - parseHourKey(ledger.lastClosedHour) > 2 * HOUR_MS + OVERDUE_MS;
+}
+
+/**
+ * A ledger that was just made, or is or may be rolled back, waits for two readings of Azure's list, an hour apart by Azure's
+ * clock, of which the second holds nothing that it does not know: the first may lack what was booked last (R6). The wait
+ * stands in the ledger, so that the next leader waits as well.
+ */
+export function confirmLedger(
+  ledger: Ledger,
+  seen: { readonly listedMs: number; readonly isDoubtful: boolean; readonly isComplete: boolean },
+): Ledger {
+  const { confirmation, ...confirmed } = ledger;
+  if (seen.isDoubtful || (confirmation && confirmation.listedAt === undefined))
+    return { ...ledger, confirmation: { listedAt: toIso(seen.listedMs) } };
+  if (confirmation?.listedAt === undefined || !seen.isComplete) return ledger;
+  return seen.listedMs - Date.parse(confirmation.listedAt) < LIST_LAG_MS ? ledger : confirmed;
+}
 
 /** After a rollback no hour that is over may be taken again: a slot used and forgotten would be credited twice. */
 export function raiseLastSlots(ledger: Ledger, nowMs: number): Ledger {

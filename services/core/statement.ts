@@ -70,7 +70,7 @@ export function recordAnswer(
       ...(verdict.usageEventId === undefined ? {} : { usageEventId: verdict.usageEventId.slice(0, 128) }),
       ...(verdict.usageResourceId === undefined ? {} : { usageResourceId: verdict.usageResourceId.slice(0, 128) }),
       resolvedBy: "Answer",
-      at: toIso(judged.nowMs),
+      at: toIso(answer.dateMs ?? judged.nowMs),
     },
   };
 }

@@ -168,7 +168,8 @@ export class Leader {
     const { catalogue, anchorMs } = setup;
     if (api.ledger || this.#door.hasHappened("Birth")) return api.createLedger(ledger);
     this.#door.onBirth();
-    const aged = { ...ledger, anchor: toIso(hourStart(anchorMs)), accounts: [] };
+    const { confirmation: _, ...confirmed } = ledger;
+    const aged = { ...confirmed, anchor: toIso(hourStart(anchorMs)), accounts: [] };
     const { plan } = this.#terms;
     const at = { hour: shiftHour(ledger.lastClosedHour, 1), anchorMs: Date.parse(aged.anchor) };
     const accounts = openAccounts(aged, { catalogue, plan }).accounts.map((account) => {

@@ -93,8 +93,8 @@ export class MarketModel {
     }
     if (fault === "LoseRequest") return NO_REPLY;
     const refused = fault === undefined ? undefined : REFUSED[fault];
-    if (refused) return { ...refused, requestId: "r" };
-    const reply = this.#answer(intents, fault);
+    if (refused) return { ...refused, requestId: "r", dateMs: this.#now() };
+    const reply = { ...this.#answer(intents, fault), dateMs: this.#now() };
     if (fault === "LoseAnswer") return NO_REPLY;
     return fault === "Truncate" ? { ...reply, text: reply.text.slice(0, 40) } : reply;
   }
@@ -111,7 +111,7 @@ export class MarketModel {
       return { ok: false, refused: true, message: "HTTP status 403" };
     const context = { callerClientId: "us", nowMs: this.#now(), switches: this.switches };
     const rows = listUsage(this.state, { startMs: parseHourKey(`${sinceDay}00`) }, context);
-    return { ok: true, rows: readUsageRows(JSON.stringify(rows)) ?? [] };
+    return { ok: true, rows: readUsageRows(JSON.stringify(rows)) ?? [], dateMs: this.#now() };
   }
 
   #answer(intents: readonly Intent[], fault: PostFault | undefined): HttpReply {

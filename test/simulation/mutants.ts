@@ -87,8 +87,8 @@ export const MUTANTS: readonly Mutant[] = [
       },
       {
         file: `${REPORTER}/open-ledger.ts`,
-        find: "  desk.memory.born = true;\n  desk.memory.reconciled = false;",
-        replace: "  desk.memory.born = true;\n  desk.memory.reconciled = true;",
+        find: "  desk.memory.term = ledger.term;\n  desk.memory.reconciled = false;",
+        replace: "  desk.memory.term = ledger.term;\n  desk.memory.reconciled = true;",
       },
     ],
   },

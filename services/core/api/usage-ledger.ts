@@ -129,7 +129,7 @@ const accountSchema = z.object({
       z.object({
         day: z.string().regex(/^[0-9]{8}$/),
         baseUnits: countSchema,
-        answeredAt: timeSchema.optional().describe("When Azure last answered for a slot of this day."),
+        answeredAt: timeSchema.optional().describe("When Azure last answered for a slot of this day, by its own clock."),
       }),
     )
     .max(8)
@@ -245,6 +245,12 @@ export const usageLedgerSpecSchema = z
     anchor: timeSchema.describe(
       "Start of the billing cycle, cut to the hour; periods of included quantities count from it.",
     ),
+    confirmation: z
+      .object({ listedAt: timeSchema.optional().describe("Azure's clock at the first list.") })
+      .optional()
+      .describe(
+        "Present while nothing new may be posted: the ledger was just made, or found rolled back. Azure's list must be read twice, an hour apart, and hold nothing that the ledger does not know.",
+      ),
     lastClosedHour: hourSchema.describe("Every hour up to this one is closed."),
     oldestOpenHour: hourSchema.optional().describe("The oldest slot whose fate is not known."),
     lastAcceptedHour: hourSchema.optional(),

@@ -47,7 +47,7 @@ export const outcomeSchema = z.object({
   usageEventId: z.string().max(128).optional(),
   usageResourceId: z.string().max(128).optional(),
   resolvedBy: z.enum(["Answer", "Reconciliation", "Command"]),
-  at: timeSchema,
+  at: timeSchema.describe("When it ended; with an answer, by Azure's own clock."),
   note: z.string().max(512).optional(),
 });
 export type Outcome = z.output<typeof outcomeSchema>;

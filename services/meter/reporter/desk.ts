@@ -52,7 +52,12 @@ export interface UsageRow {
 }
 
 export type ListAnswer =
-  | { readonly ok: true; readonly rows: readonly UsageRow[] }
+  | {
+      readonly ok: true;
+      readonly rows: readonly UsageRow[];
+      /** Azure's clock as it answered. */
+      readonly dateMs?: number | undefined;
+    }
   | {
       readonly ok: false;
       readonly refused: boolean;
@@ -96,12 +101,10 @@ export interface Memory {
   term: number | undefined;
   /** Azure's list was compared since this leader began: new intents are allowed (R6). */
   reconciled: boolean;
+  /** Azure's list was compared at least once since this leader began. */
+  compared: boolean;
   /** The newest revision seen; a smaller one later means that the ledger was restored. */
   revision: bigint;
-  /** The ledger did not exist when this leader came. */
-  born: boolean;
-  /** A rollback was found: two equal answers an hour apart are wanted before new intents. */
-  rollback: { readonly atMs: number; readonly fingerprint: string } | undefined;
   /** Slots by key that have no definite answer yet: since when, why, and when to try again. */
   readonly retries: Map<string, Retry>;
   /** Keys of slots whose UsageStatement is known to exist. */
@@ -155,9 +158,8 @@ export function createMemory(): Memory {
   return {
     term: undefined,
     reconciled: false,
+    compared: false,
     revision: 0n,
-    born: false,
-    rollback: undefined,
     retries: new Map(),
     stored: new Set(),
     clockFaultUntilMs: 0,

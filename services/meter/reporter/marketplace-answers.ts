@@ -50,6 +50,8 @@ export interface HttpReply {
   readonly text: string;
   readonly requestId: string;
   readonly retryAfterMs?: number | undefined;
+  /** The server's clock as it answered. */
+  readonly dateMs?: number | undefined;
   /** Why there is no answer. */
   readonly failure?: string | undefined;
   /** There was no token: nothing was sent. */
@@ -169,6 +171,7 @@ function bare(reply: HttpReply, status: string, reasons: readonly string[]): Pos
     status,
     reasons,
     ...(reply.retryAfterMs === undefined ? {} : { retryAfterMs: reply.retryAfterMs }),
+    ...(reply.dateMs === undefined ? {} : { dateMs: reply.dateMs }),
   };
 }
 

@@ -46,7 +46,7 @@ async function listUsage(options: MarketplaceOptions, sinceDay: string): Promise
   const date = `${sinceDay.slice(0, 4)}-${sinceDay.slice(4, 6)}-${sinceDay.slice(6, 8)}T00:00:00Z`;
   const reply = await call(options, { method: "GET", path: "/usageEvents", query: { usageStartDate: date } });
   const rows = reply.status === 200 ? readUsageRows(reply.text) : undefined;
-  if (rows) return { ok: true, rows };
+  if (rows) return { ok: true, rows, dateMs: reply.dateMs };
   const refused = reply.status === 401 || reply.status === 403;
   const silence = { ok: false, refused, message: reply.failure ?? `HTTP status ${reply.status}` } as const;
   return reply.noCredential ? { ...silence, noCredential: true } : silence;
@@ -85,6 +85,7 @@ async function call(options: MarketplaceOptions, what: Call): Promise<HttpReply>
       text: await readText(response),
       requestId: response.headers.get("x-ms-requestid") ?? requestId,
       retryAfterMs: retryAfterMs(response.headers.get("retry-after")),
+      dateMs: dateMs(response.headers.get("date")),
     };
   } catch (error) {
     return { status: 0, text: "", requestId, failure: describe(error) };
@@ -117,6 +118,11 @@ async function readText(response: Response): Promise<string> {
 function retryAfterMs(header: string | null): number | undefined {
   if (header === null || !/^[0-9]{1,6}$/.test(header)) return undefined;
   return Math.min(Number(header) * 1000, RETRY_AFTER_MAX_MS);
+}
+
+function dateMs(header: string | null): number | undefined {
+  const instant = Date.parse(header ?? "");
+  return Number.isNaN(instant) ? undefined : instant;
 }
 
 /** The chain of causes in one line: fetch hides what happened in `cause`. Never holds headers or bodies. */

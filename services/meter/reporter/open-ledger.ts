@@ -9,10 +9,15 @@ import { ConflictError, type Desk, swapLedger, type Versioned } from "./desk.ts"
  */
 export async function openLedger(desk: Desk): Promise<Versioned<Ledger>> {
   const found = await desk.books.readLedger();
-  if (found && isOlder(desk, found.value)) forget(desk, found.value);
-  const ledger = found ? await stampTerm(desk, found) : await bearLedger(desk);
+  const ledger = found ? await takeLedger(desk, found) : await bearLedger(desk);
   desk.memory.revision = BigInt(ledger.value.revision);
   return ledger;
+}
+
+async function takeLedger(desk: Desk, found: Versioned<Ledger>): Promise<Versioned<Ledger>> {
+  if (!isOlder(desk, found.value)) return stampTerm(desk, found);
+  forget(desk, found.value);
+  return stampTerm(desk, await swapLedger(desk, { value: { ...found.value, confirmation: {} }, version: found.version }));
 }
 
 /** Less than we have written ourselves: a backup was restored. */
@@ -46,7 +51,6 @@ async function bearLedger(desk: Desk): Promise<Versioned<Ledger>> {
   const created = await desk.books.createLedger(ledger);
   if (created === "Conflict") throw new ConflictError("UsageLedger");
   desk.memory.term = ledger.term;
-  desk.memory.born = true;
   desk.memory.reconciled = false;
   desk.memory.stored.clear();
   desk.log.warn({ statements: statements.length, term: ledger.term }, "Created UsageLedger");

@@ -1,6 +1,6 @@
 import type { Ledger } from "#core/api/usage-ledger.ts";
 import type { Statement } from "#core/api/usage-statement.ts";
-import { isDead, LIST_LAG_MS, type OpenSlot, openSlots, type Slot } from "#core/ledger.ts";
+import { acceptedOf, isDead, type OpenSlot, openSlots, type Slot } from "#core/ledger.ts";
 import { NO_RING } from "#core/ring.ts";
 import { toBaseUnits } from "#core/outcome.ts";
 import type { Finding } from "#core/problems.ts";
@@ -8,7 +8,9 @@ import {
   adoptStatements,
   assumeAccepted,
   type AzureDays,
+  confirmLedger,
   daysInQuestion,
+  isOverdue,
   raiseLastSlots,
   type Reconciliation,
   reconcileDays,
@@ -16,9 +18,6 @@ import {
 } from "#core/reconcile.ts";
 import { isRecreated, ownUsageResources } from "#core/usage-resource.ts";
 import { type Desk, type ListAnswer, swapLedger, type UsageRow, type Versioned } from "./desk.ts";
-
-/** After a rollback Azure's list is believed when two answers this far apart are equal. */
-const CONFIRMATION_MS = LIST_LAG_MS;
 
 /**
  * R6: compares the ledger with Azure's list when this leader has not yet done so, or when a slot died without an answer.
@@ -33,8 +32,10 @@ export async function reconcileLedger(desk: Desk, ledger: Versioned<Ledger>): Pr
   }
   if (desk.memory.reconciled && dead.length === 0) return;
   const statements = await desk.books.listStatements();
-  const days = daysInQuestion(ledger.value, { nowMs: desk.now(), ...(await sinceOf(desk, statements)) });
-  // The list speaks of this moment. A process that stands still behind it must not take a slot for dead that was not yet.
+  const days = daysInQuestion(ledger.value, {
+    nowMs: desk.now(),
+    ...(await sinceOf(desk, ledger.value, statements)),
+  });
   const askedMs = desk.now();
   const listed = await desk.marketplace.list(days[0] ?? "");
   if (!listed.ok) return takeSilence(desk, ledger, { listed, dead, statements });
@@ -47,7 +48,9 @@ export async function reconcileLedger(desk: Desk, ledger: Versioned<Ledger>): Pr
     desk.log.error({ rows: listed.rows.length }, "Cannot tell which usage resource is ours");
     return;
   }
-  await compare(desk, ledger, { rows, days, statements, askedMs });
+  // The list speaks of the moment of its answer: a process that stands still behind it must not take a slot for dead that
+  // was not yet, and what Azure booked and listed is judged by the clock that stamped both.
+  await compare(desk, ledger, { rows, days, statements, listedMs: listed.dateMs ?? askedMs });
 }
 
 /** Whether an hour that is still to be closed may bring an intent; the hours before a plan change belong to the old plan. */
@@ -58,50 +61,32 @@ function mayPost(desk: Desk, ledger: Ledger): boolean {
 async function compare(
   desk: Desk,
   ledger: Versioned<Ledger>,
-  input: { rows: readonly UsageRow[]; days: readonly string[]; statements: readonly Statement[]; askedMs: number },
+  input: { rows: readonly UsageRow[]; days: readonly string[]; statements: readonly Statement[]; listedMs: number },
 ): Promise<void> {
   const { memory } = desk;
   const adopted = memory.reconciled ? ledger.value : adoptStatements(ledger.value, input.statements);
   const result = reconcileDays(adopted, {
     azure: toAzureDays(adopted, input.rows),
     days: input.days,
-    nowMs: input.askedMs,
+    nowMs: input.listedMs,
     lateUsage: desk.terms.lateUsage,
     sharesOf: sharesIn(input.statements),
   });
-  const isForgetful = adopted !== ledger.value || (memory.born && input.statements.length > 0);
-  const rolledBack = !memory.reconciled && (isForgetful || result.surplus.length > 0);
-  const next = rolledBack ? raiseLastSlots(result.ledger, desk.now()) : result.ledger;
+  const isRolledBack = !memory.reconciled && (adopted !== ledger.value || result.surplus.length > 0);
+  if (isRolledBack) desk.log.error({}, "Found a rolled back UsageLedger");
+  const raised = isRolledBack ? raiseLastSlots(result.ledger, desk.now()) : result.ledger;
+  const { listedMs } = input;
+  const isLate = !memory.compared && isOverdue(ledger.value, { nowMs: desk.now(), listedMs });
+  if (isLate) desk.log.warn({ lastClosedHour: ledger.value.lastClosedHour }, "Found a UsageLedger that stood still");
+  const isDoubtful = isRolledBack || isLate;
+  const next = confirmLedger(raised, { listedMs, isDoubtful, isComplete: result.complete });
   await writeIfChanged(desk, ledger, next);
-  memory.born = false;
+  memory.compared = true;
   reportSurplus(desk, result);
-  memory.reconciled = result.complete && isConfirmed(desk, { ...input, rolledBack });
+  memory.reconciled = result.complete && next.confirmation === undefined;
   memory.listProblem = memory.reconciled
     ? undefined
     : { reason: "AwaitingConfirmation", message: "Waiting for Azure's list to confirm what was accepted" };
-}
-
-/** What was submitted; whether Azure has processed it meanwhile does not matter. */
-function fingerprintOf(rows: readonly UsageRow[]): string {
-  return JSON.stringify(rows.map(({ day, dimension, planId, quantity }) => [day, dimension, planId, quantity]));
-}
-
-/** Whether a rollback, if there was one, is over: the same list twice, an hour apart. */
-function isConfirmed(
-  desk: Desk,
-  found: { readonly rows: readonly UsageRow[]; readonly askedMs: number; readonly rolledBack: boolean },
-): boolean {
-  const { memory } = desk;
-  const { askedMs, rolledBack } = found;
-  const fingerprint = fingerprintOf(found.rows);
-  if (rolledBack || (memory.rollback && memory.rollback.fingerprint !== fingerprint)) {
-    if (rolledBack) desk.log.error({}, "Found a rolled back UsageLedger");
-    memory.rollback = { atMs: askedMs, fingerprint };
-    return false;
-  }
-  if (memory.rollback && askedMs - memory.rollback.atMs < CONFIRMATION_MS) return false;
-  memory.rollback = undefined;
-  return true;
 }
 
 /** Azure's list did not answer. Where it is not required, dead slots count as accepted: the customer's favour. */
@@ -118,7 +103,8 @@ async function takeSilence(
   desk.log.warn({ err: message, refused }, "Failed to list usage events");
   desk.memory.listProblem = toFinding(silence.listed);
   if (desk.terms.reconcileRequired) return;
-  await writeIfChanged(desk, ledger, assumeAccepted(ledger.value, silence.dead, sharesIn(silence.statements)));
+  const { confirmation: _, ...unasked } = ledger.value;
+  await writeIfChanged(desk, ledger, assumeAccepted(unasked, silence.dead, sharesIn(silence.statements)));
   desk.memory.reconciled = true;
 }
 
@@ -133,9 +119,11 @@ async function writeIfChanged(desk: Desk, from: Versioned<Ledger>, next: Ledger)
   await swapLedger(desk, { value: next, version: from.version });
 }
 
-/** A ledger that was just made asks back to its oldest pod, as no statement tells of earlier hours. */
-async function sinceOf(desk: Desk, statements: readonly Statement[]): Promise<{ sinceMs?: number }> {
-  if (!desk.memory.born || statements.length > 0) return {};
+/** A ledger that was just made asks back to its oldest pod once, as no statement tells of earlier hours. */
+async function sinceOf(desk: Desk, ledger: Ledger, statements: readonly Statement[]): Promise<{ sinceMs?: number }> {
+  const isUnlisted = ledger.confirmation !== undefined && ledger.confirmation.listedAt === undefined;
+  const isNew = isUnlisted && ledger.accounts.every((account) => acceptedOf(account) === 0n);
+  if (!isNew || statements.length > 0) return {};
   const pods = await desk.books.listPodUsages(NO_RING);
   const created = pods.map((pod) => Date.parse(pod.metadata.creationTimestamp ?? "")).filter((ms) => !Number.isNaN(ms));
   return created.length === 0 ? {} : { sinceMs: Math.min(...created) };
