@@ -22,6 +22,7 @@ export const METRICS = {
   sidecarQuarantined: "supercargo_sidecar_quarantined_dimensions",
   /** meter reporter */
   reporterPosts: "supercargo_reporter_posts_total",
+  reporterLists: "supercargo_reporter_lists_total",
   reporterLastClosedHour: "supercargo_reporter_last_closed_hour_timestamp_seconds",
   reporterOldestOpenSlot: "supercargo_reporter_oldest_open_slot_timestamp_seconds",
   reporterParkedDimensions: "supercargo_reporter_parked_dimensions",

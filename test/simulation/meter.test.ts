@@ -101,6 +101,9 @@ describe("a post in five writes", () => {
 });
 
 /** One of every kind of fault in the first post. */
+/** The reporter's cycle, and the longest that it waits between two questions for the same list. */
+const CYCLE_MS = 15_000;
+const LIST_WAIT_MAX_MS = 300_000;
 const FAULTS: Fault[] = ["LoseAnswer", "LoseRequest", "Http500", "Http403", "Shuffle", "Drop", "Foreign"];
 
 describe("faults of the Marketplace", () => {
@@ -362,8 +365,35 @@ describe("a restored ledger", () => {
     expect(world.booked()).toEqual([]);
     expect(world.ledger?.value.problems).toMatchObject([{ reason: "ListUnavailable" }]);
     world.faults.length = 0;
+    world.advance(LIST_WAIT_MAX_MS);
     await world.cycle(desk);
     expect(world.billed("tool_action")).toBe(7);
     expect(world.ledger?.value.problems).toEqual([]);
+  });
+
+  it("asks a list that does not answer ever more rarely, and at once in a new process", async () => {
+    const world = busyWorld();
+    const desk = world.desk();
+    let lists = 0;
+    world.onCall = (call) => void (lists += call === "list" ? 1 : 0);
+    world.faults.push(...Array.from({ length: 400 }, () => "ListDown" as const));
+    const askedIn = async (ms: number): Promise<number> => {
+      const before = lists;
+      for (let spent = 0; spent < ms; spent += CYCLE_MS) {
+        await world.cycle(desk);
+        world.advance(CYCLE_MS);
+      }
+      return lists - before;
+    };
+    const first = await askedIn(HOUR_MS / 4);
+    expect(first).toBeGreaterThan(3);
+    await askedIn(HOUR_MS / 4);
+    const later = await askedIn(HOUR_MS);
+    // 240 cycles; a wait is at most five minutes, and half of it on average.
+    expect(later).toBeGreaterThanOrEqual(12);
+    expect(later).toBeLessThan(60);
+    const before = lists;
+    await world.cycle(world.desk());
+    expect(lists).toBe(before + 1);
   });
 });

@@ -15,6 +15,7 @@ export async function compareOldDays(desk: Desk, ledger: Versioned<Ledger>): Pro
   if (desk.now() < memory.compareNotBeforeMs) return;
   memory.compareNotBeforeMs = desk.now() + RETRY_MS;
   const listed = await desk.marketplace.list(first);
+  desk.onList?.(listed);
   const rows = listed.ok ? ownRows(ledger.value, listed.rows, { isRecreated: false }) : undefined;
   if (!rows) return;
   const value = compareDays(ledger.value, { days, rows, nowMs: desk.now() });

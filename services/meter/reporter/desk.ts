@@ -115,6 +115,8 @@ export interface Memory {
   timeKnownSinceMs: number;
   /** Why Azure's list was not compared. */
   listProblem: Finding | undefined;
+  /** How often Azure's list was asked in a row without settling the matter, and when it may be asked again. */
+  list: { readonly attempts: number; readonly notBeforeMs: number };
   /** When somebody else's event was last found; 0 for never. */
   foreignMs: number;
   /** The comparison of D + 2 is not tried again before this instant. */
@@ -150,6 +152,7 @@ export interface Desk {
   readonly random: () => number;
   readonly log: Pick<Logger, "info" | "warn" | "error" | "debug">;
   readonly onPost?: (answer: PostAnswer, alarm: Alarm | undefined) => void;
+  readonly onList?: (answer: ListAnswer) => void;
   readonly onAccepted?: (slot: Slot, units: number) => void;
 }
 
@@ -165,6 +168,7 @@ export function createMemory(): Memory {
     clockFaultUntilMs: 0,
     timeKnownSinceMs: 0,
     listProblem: undefined,
+    list: { attempts: 0, notBeforeMs: 0 },
     foreignMs: 0,
     compareNotBeforeMs: 0,
     leases: { isTermHeld: false, doubts: new Set(), limits: [] },

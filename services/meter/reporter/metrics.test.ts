@@ -67,6 +67,10 @@ async function valuesAfter(ledger: Ledger): Promise<Record<string, string>> {
   memory.retention.awaitingExport = 7;
   memory.leases.limits = [{ dimension: "chats", soldAs: "chats", hard: 200n, used: 150n }];
   metrics.posted({ requestId: "r", httpStatus: 200, status: "Accepted", reasons: [] }, EIGHT_MS + 1000);
+  metrics.listed({ ok: true, rows: [] });
+  metrics.listed({ ok: false, refused: true, message: "403" });
+  metrics.listed({ ok: false, refused: false, message: "no answer" });
+  metrics.listed({ ok: false, refused: false, message: "no answer" });
   metrics.posted({ requestId: "r", httpStatus: 0, status: "NoAnswer", reasons: [] }, EIGHT_MS + 2000);
   metrics.cycle({
     ledger,
@@ -104,6 +108,9 @@ describe("the reporter's metrics", () => {
       'statements_waiting{for="deletion"}': "0",
       'limit_used_ratio{dimension="chats"}': "0.75",
       'posts_total{status="NoAnswer"}': "1",
+      'lists_total{result="ok"}': "1",
+      'lists_total{result="refused"}': "1",
+      'lists_total{result="failed"}': "2",
     });
   });
 

@@ -8,11 +8,12 @@ import { METRICS } from "#core/metric-names.ts";
 import type { PostAnswer } from "#core/outcome.ts";
 import { isSilent } from "#core/problems.ts";
 import { parseHourKey } from "#core/time.ts";
-import type { Memory, Terms } from "./desk.ts";
+import type { ListAnswer, Memory, Terms } from "./desk.ts";
 
 export interface ReporterMetrics {
   leading(isLeader: boolean): void;
   posted(answer: PostAnswer, nowMs: number): void;
+  listed(answer: ListAnswer): void;
   accepted(slot: { readonly dimension: string }, units: number): void;
   /** After each cycle of the leader. */
   cycle(seen: Seen): void;
@@ -50,6 +51,7 @@ export function createReporterMetrics(registry: Registry, terms: Terms): Reporte
   const skew = make.gauge(METRICS.reporterClockSkewSeconds, "This node's clock less the API server's.");
   const lastAnswer = make.gauge(METRICS.reporterLastAnswer, "When Azure last answered a post; 0 for not yet.");
   const posts = make.counter(METRICS.reporterPosts, "Answers to usage events by status.", ["status"]);
+  const lists = make.counter(METRICS.reporterLists, "Answers to the list of usage events.", ["result"]);
   const units = make.counter(METRICS.reporterAcceptedUnits, "Units that Azure accepted, seen by this process.", [
     "dimension",
   ]);
@@ -68,6 +70,7 @@ export function createReporterMetrics(registry: Registry, terms: Terms): Reporte
       posts.inc({ status: STATUSES.has(answer.status) ? answer.status : "other" });
       if (answer.httpStatus > 0) lastAnswer.set(nowMs / 1000);
     },
+    listed: (answer) => lists.inc({ result: listResult(answer) }),
     accepted: (slot, accepted) => units.inc({ dimension: slot.dimension }, accepted),
     cycle(seen) {
       showHours(seen);
@@ -78,6 +81,11 @@ export function createReporterMetrics(registry: Registry, terms: Terms): Reporte
     },
     skewMs: (skewMs) => skew.set(skewMs / 1000),
   };
+}
+
+function listResult(answer: ListAnswer): "ok" | "refused" | "failed" {
+  if (answer.ok) return "ok";
+  return answer.refused ? "refused" : "failed";
 }
 
 interface Maker {

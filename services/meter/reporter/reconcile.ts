@@ -17,11 +17,16 @@ import {
   sharesOfIntent,
 } from "#core/reconcile.ts";
 import { isRecreated, ownUsageResources } from "#core/usage-resource.ts";
+import { backoffDelayMs } from "#runtime/retry.ts";
 import { type Desk, type ListAnswer, swapLedger, type UsageRow, type Versioned } from "./desk.ts";
+
+/** Between two questions about the same doubt: a slot may stay in doubt for hours, and the list may cover many days. */
+const LIST_DELAY = { delayMinMs: 15_000, delayMaxMs: 300_000 };
 
 /**
  * R6: compares the ledger with Azure's list when this leader has not yet done so, or when a slot died without an answer.
- * Until it has succeeded no new intent is made.
+ * Until it has succeeded no new intent is made. As long as the doubt lasts Azure is asked ever more rarely, down to once in
+ * five minutes.
  */
 export async function reconcileLedger(desk: Desk, ledger: Versioned<Ledger>): Promise<void> {
   const open = openSlots(ledger.value);
@@ -30,7 +35,11 @@ export async function reconcileLedger(desk: Desk, ledger: Versioned<Ledger>): Pr
     desk.memory.reconciled = true;
     return;
   }
-  if (desk.memory.reconciled && dead.length === 0) return;
+  if (desk.memory.reconciled && dead.length === 0) {
+    desk.memory.list = { attempts: 0, notBeforeMs: 0 };
+    return;
+  }
+  if (!mayAsk(desk)) return;
   const statements = await desk.books.listStatements();
   const days = daysInQuestion(ledger.value, {
     nowMs: desk.now(),
@@ -38,6 +47,7 @@ export async function reconcileLedger(desk: Desk, ledger: Versioned<Ledger>): Pr
   });
   const askedMs = desk.now();
   const listed = await desk.marketplace.list(days[0] ?? "");
+  desk.onList?.(listed);
   if (!listed.ok) return takeSilence(desk, ledger, { listed, dead, statements });
   const rows = ownRows(ledger.value, listed.rows, { isRecreated: isRecreated(statements) });
   if (!rows) {
@@ -51,6 +61,16 @@ export async function reconcileLedger(desk: Desk, ledger: Versioned<Ledger>): Pr
   // The list speaks of the moment of its answer: a process that stands still behind it must not take a slot for dead that
   // was not yet, and what Azure booked and listed is judged by the clock that stamped both.
   await compare(desk, ledger, { rows, days, statements, listedMs: listed.dateMs ?? askedMs });
+}
+
+/** Whether Azure may be asked now; if so, the next question is planned at once, whatever becomes of this one. */
+function mayAsk(desk: Desk): boolean {
+  const { attempts, notBeforeMs } = desk.memory.list;
+  const nowMs = desk.now();
+  if (nowMs < notBeforeMs) return false;
+  const delayMs = backoffDelayMs(attempts, LIST_DELAY, desk.random);
+  desk.memory.list = { attempts: attempts + 1, notBeforeMs: nowMs + delayMs };
+  return true;
 }
 
 /** Whether an hour that is still to be closed may bring an intent; the hours before a plan change belong to the old plan. */
@@ -73,13 +93,7 @@ async function compare(
     sharesOf: sharesIn(input.statements),
   });
   const isRolledBack = !memory.reconciled && (adopted !== ledger.value || result.surplus.length > 0);
-  if (isRolledBack) desk.log.error({}, "Found a rolled back UsageLedger");
-  const raised = isRolledBack ? raiseLastSlots(result.ledger, desk.now()) : result.ledger;
-  const { listedMs } = input;
-  const isLate = !memory.compared && isOverdue(ledger.value, { nowMs: desk.now(), listedMs });
-  if (isLate) desk.log.warn({ lastClosedHour: ledger.value.lastClosedHour }, "Found a UsageLedger that stood still");
-  const isDoubtful = isRolledBack || isLate;
-  const next = confirmLedger(raised, { listedMs, isDoubtful, isComplete: result.complete });
+  const next = judgeLedger(desk, result, { isRolledBack, listedMs: input.listedMs });
   await writeIfChanged(desk, ledger, next);
   memory.compared = true;
   reportSurplus(desk, result);
@@ -87,6 +101,20 @@ async function compare(
   memory.listProblem = memory.reconciled
     ? undefined
     : { reason: "AwaitingConfirmation", message: "Waiting for Azure's list to confirm what was accepted" };
+}
+
+/** What the comparison makes of the ledger: to be believed, or to wait for another list. */
+function judgeLedger(
+  desk: Desk,
+  result: Reconciliation,
+  seen: { readonly isRolledBack: boolean; readonly listedMs: number },
+): Ledger {
+  const { isRolledBack, listedMs } = seen;
+  const isLate = !desk.memory.compared && isOverdue(result.ledger, { nowMs: desk.now(), listedMs });
+  if (isRolledBack) desk.log.error({}, "Found a rolled back UsageLedger");
+  else if (isLate) desk.log.warn({ hour: result.ledger.lastClosedHour }, "Found a UsageLedger that stood still");
+  const raised = isRolledBack ? raiseLastSlots(result.ledger, desk.now()) : result.ledger;
+  return confirmLedger(raised, { listedMs, isDoubtful: isRolledBack || isLate, isComplete: result.complete });
 }
 
 /** Azure's list did not answer. Where it is not required, dead slots count as accepted: the customer's favour. */

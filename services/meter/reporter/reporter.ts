@@ -69,6 +69,7 @@ function createDesk(options: ReporterOptions): Desk {
     random: options.random,
     log: options.log,
     onPost: (answer) => options.metrics.posted(answer, options.time.now()),
+    onList: (answer) => options.metrics.listed(answer),
     onAccepted: (slot, units) => options.metrics.accepted(slot, units),
   };
 }
