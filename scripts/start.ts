@@ -9,7 +9,7 @@ import { demoValues, installChart } from "./demo/install.ts";
 import { createKubectl, type Kubectl, waitFor } from "./demo/kubectl.ts";
 import { DEMO } from "./demo/names.ts";
 import { forwardPort } from "./demo/port-forward.ts";
-import { addsUp, catchUpClock, isClosed, readAccount, renderAccount } from "./demo/receipt.ts";
+import { addsUp, catchUpClock, isClosed, passConfirmation, readAccount, renderAccount } from "./demo/receipt.ts";
 import { buildImages } from "./image.ts";
 import { ensureHelm, ensureKubectl } from "./tools/helm-and-kubectl.ts";
 
@@ -69,6 +69,7 @@ async function showReceipt(kubectl: Kubectl): Promise<void> {
       waitFor(
         async () => {
           const now = await readAccount(kubectl);
+          await passConfirmation(azure, now);
           return isClosed(now, hour) && addsUp(now.rows) ? now : undefined;
         },
         { what: "accepted usage that equals what was counted", timeoutSeconds: 120 },

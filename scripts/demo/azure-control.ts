@@ -21,6 +21,8 @@ export interface AzureControl {
   advanceToNextHour(): Promise<string>;
   /** Moves the emulator's clock forward to an instant unless it is past it: after a restart it begins anew. */
   catchUp(instantMs: number): Promise<void>;
+  /** Moves the emulator's clock to an hour after an instant, unless it is past it. */
+  passHourAfter(instantMs: number): Promise<void>;
   /** Every event booked, oldest first; of the demo's resource unless another is named. */
   events(resourceUri?: string): Promise<readonly BookedEvent[]>;
   /** Tokens that the model sent, as it counted them itself. */
@@ -53,16 +55,18 @@ export function createAzureControl(url: string, stop: () => void = () => undefin
     if (!response.ok) throw new Error(`The emulator's control API said ${response.status}: ${await response.text()}`);
     return response.json();
   };
+  const catchUp = async (instantMs: number): Promise<void> => {
+    const { now, offsetSeconds } = clockSchema.parse(await call("/control/clock"));
+    const behindSeconds = Math.ceil((instantMs - Date.parse(now)) / 1000);
+    if (behindSeconds > 0) await call("/control/clock", { offsetSeconds: offsetSeconds + behindSeconds });
+  };
   return {
     async advanceToNextHour() {
       const { now } = clockSchema.parse(await call("/control/clock", { advanceToNextHour: true }));
       return hourKey(Date.parse(now) - HOUR_MS);
     },
-    async catchUp(instantMs) {
-      const { now, offsetSeconds } = clockSchema.parse(await call("/control/clock"));
-      const behindSeconds = Math.ceil((instantMs - Date.parse(now)) / 1000);
-      if (behindSeconds > 0) await call("/control/clock", { offsetSeconds: offsetSeconds + behindSeconds });
-    },
+    catchUp,
+    passHourAfter: (instantMs) => catchUp(instantMs + HOUR_MS),
     events: async (resourceUri = DEMO.resourceId) => {
       const query = new URLSearchParams({ resourceUri });
       return eventsSchema.parse(await call(`/control/events?${query.toString()}`)).events;

@@ -6,7 +6,7 @@ import type { Catalogue } from "#core/plan.ts";
 import { HOUR_MS, parseHourKey } from "#core/time.ts";
 import type { AzureControl } from "./azure-control.ts";
 import { readCatalogue } from "./catalogue.ts";
-import type { Kubectl } from "./kubectl.ts";
+import { type Kubectl, waitFor } from "./kubectl.ts";
 import { DEMO } from "./names.ts";
 
 /** One Marketplace dimension: what was counted in the cluster and what the Marketplace accepted, in base units. */
@@ -24,6 +24,8 @@ export interface Account {
   readonly statements: readonly UsageStatement[];
   /** YYYYMMDDhh; nothing before the first ledger. */
   readonly lastClosedHour: string | undefined;
+  /** Present while nothing may be posted: Azure's list must be read twice, an hour apart. */
+  readonly confirmation: Ledger["confirmation"];
 }
 
 const listOf = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item) });
@@ -49,7 +51,8 @@ export async function readAccount(kubectl: Kubectl): Promise<Account> {
     counted: counted.get(dimension.from) ?? 0n,
     accepted: accepted.get(dimension.id) ?? 0n,
   }));
-  return { rows, statements, lastClosedHour: ledgers[0]?.spec.lastClosedHour };
+  const spec = ledgers[0]?.spec;
+  return { rows, statements, lastClosedHour: spec?.lastClosedHour, confirmation: spec?.confirmation };
 }
 
 /** The money objects of one offer resource. */
@@ -88,6 +91,32 @@ export function isClosed(account: Account, hour: string): boolean {
 export async function catchUpClock(kubectl: Kubectl, azure: AzureControl): Promise<void> {
   const { lastClosedHour } = await readAccount(kubectl);
   if (lastClosedHour !== undefined) await azure.catchUp(parseHourKey(lastClosedHour) + HOUR_MS);
+}
+
+/** Lets the hour pass, on the emulator's clock, between the two readings of Azure's list that the books wait for, if they do. */
+export async function passConfirmation(
+  azure: Pick<AzureControl, "passHourAfter">,
+  books: Pick<Ledger, "confirmation">,
+): Promise<void> {
+  const listedAt = books.confirmation?.listedAt;
+  if (listedAt !== undefined) await azure.passHourAfter(Date.parse(listedAt));
+}
+
+/** Waits until there are books of that resource, and they may post. */
+export async function waitForBooks(
+  kubectl: Kubectl,
+  azure: Pick<AzureControl, "passHourAfter">,
+  resourceId: string = DEMO.resourceId,
+): Promise<void> {
+  await waitFor(
+    async () => {
+      const [ledger] = (await readBooks(kubectl, resourceId)).ledgers;
+      if (!ledger) return undefined;
+      await passConfirmation(azure, ledger.spec);
+      return ledger.spec.confirmation === undefined || undefined;
+    },
+    { what: "the ledger to be compared with Azure's list, twice", timeoutSeconds: 180 },
+  );
 }
 
 /** Whether every whole unit counted is accepted, and nothing else: accepted == floor(counted / divisor) × divisor. */

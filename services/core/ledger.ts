@@ -109,6 +109,11 @@ export function acceptedOf(account: Account): bigint {
   return account.acceptedDays.reduce((sum, day) => sum + BigInt(day.baseUnits), BigInt(account.acceptedBefore));
 }
 
+/** Whether nothing was ever accepted or is on its way: a ledger as it was made. */
+export function isBlank(ledger: Ledger): boolean {
+  return ledger.accounts.every((account) => acceptedOf(account) === 0n && account.reservations.length === 0);
+}
+
 /** Base units in open reservations of an account. */
 export function reservedOf(account: Account): bigint {
   const open = account.reservations.filter((entry) => entry.resolved === undefined);

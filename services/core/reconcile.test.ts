@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Ledger } from "./api/usage-ledger.ts";
 import { creditSlots, isDead, newLedger, openSlots } from "./ledger.ts";
-import { type AzureDays, reconcileDays } from "./reconcile.ts";
+import { type AzureDays, confirmLedger, isOverdue, reconcileDays } from "./reconcile.ts";
 import { HOUR_MS, parseHourKey, toIso } from "./time.ts";
 
 const DAY = "20261122";
@@ -61,5 +61,47 @@ describe("reconcileDays()", () => {
     const ledger = answered(twoOpen(), DEAD_MS - HOUR_MS);
     expect(openHours(compare(ledger, { nowMs: DEAD_MS, listed: 2n }))).toEqual([EARLY]);
     expect(openHours(compare(ledger, { nowMs: DEAD_MS + 1, listed: 2n }))).toEqual([]);
+  });
+});
+
+describe("confirmLedger()", () => {
+  const FIRST_MS = parseHourKey(EARLY);
+  const seen = (minutes: number, doubt: Partial<{ isDoubtful: boolean; isComplete: boolean }> = {}) => ({
+    listedMs: FIRST_MS + minutes * 60_000,
+    isDoubtful: false,
+    isComplete: true,
+    ...doubt,
+  });
+  const { confirmation: _, ...old } = twoOpen();
+  const listed = (minutes: number): Ledger => ({
+    ...old,
+    confirmation: { listedAt: toIso(FIRST_MS + minutes * 60_000) },
+  });
+
+  it.each([
+    ["a ledger that was just made is listed for the first time", twoOpen(), seen(0), listed(0)],
+    ["59 minutes later it waits", listed(0), seen(59), listed(0)],
+    ["an hour later it is believed", listed(0), seen(60), old],
+    [
+      "unless the list held something new: from there another hour",
+      listed(0),
+      seen(60, { isDoubtful: true }),
+      listed(60),
+    ],
+    ["or a day could not be compared", listed(0), seen(60, { isComplete: false }), listed(0)],
+    ["a ledger in use stays as it is", old, seen(0), old],
+    ["until it is found rolled back", old, seen(5, { isDoubtful: true }), listed(5)],
+  ])("%s", (_name, ledger, at, wanted) => {
+    expect(confirmLedger(ledger, at)).toEqual(wanted);
+  });
+
+  it.each([
+    ["the next hour is not over", old, { nowMs: FIRST_MS + 59 * 60_000, listedMs: 0 }, false],
+    ["it is over for ten minutes", old, { nowMs: FIRST_MS + 70 * 60_000, listedMs: 0 }, false],
+    ["and for more", old, { nowMs: FIRST_MS + 70 * 60_000 + 1, listedMs: 0 }, true],
+    ["the second list is due", listed(0), seen(70), false],
+    ["the second list should have been read", listed(0), seen(71), true],
+  ])("is overdue? %s", (_name, ledger, at, wanted) => {
+    expect(isOverdue(ledger, { nowMs: FIRST_MS, ...at })).toBe(wanted);
   });
 });

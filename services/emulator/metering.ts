@@ -74,6 +74,8 @@ function meteringEndpoint(world: World, route: string, answer: Answer): Endpoint
     faultBody: (status) => `Emulated status ${status}`,
     async answer(context, faults) {
       setRequestIds(world, context);
+      // As any server's, it is the clock that judges: here the emulated one.
+      context.set("date", new Date(world.time.now()).toUTCString());
       landDelayed(world);
       const { status, body } = await answerCaller(world, context, { answer, faults });
       if (context.respond === false) return;

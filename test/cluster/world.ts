@@ -5,7 +5,15 @@ import { demoValues, installChart } from "../../scripts/demo/install.ts";
 import { createKubectl, type Kubectl, waitFor } from "../../scripts/demo/kubectl.ts";
 import { DEMO } from "../../scripts/demo/names.ts";
 import { forwardPort, type PortForward } from "../../scripts/demo/port-forward.ts";
-import { type Account, addsUp, catchUpClock, isClosed, readAccount } from "../../scripts/demo/receipt.ts";
+import {
+  type Account,
+  addsUp,
+  catchUpClock,
+  isClosed,
+  passConfirmation,
+  readAccount,
+  waitForBooks,
+} from "../../scripts/demo/receipt.ts";
 import { buildImages } from "../../scripts/image.ts";
 import { ensureHelm, ensureKubectl } from "../../scripts/tools/helm-and-kubectl.ts";
 import { localCluster, openCluster } from "./local/cluster.ts";
@@ -35,6 +43,7 @@ export async function openWorld(helm: 3 | 4 = 4): Promise<World> {
     return openWorld(helm);
   }
   await catchUpClock(kubectl, azure);
+  await waitForBooks(kubectl, azure);
   return { kubectl, azure, apiKey, images, close: azure.stop };
 }
 
@@ -67,6 +76,7 @@ export async function endHour(world: World): Promise<Account> {
   return waitFor(
     async () => {
       const account = await readAccount(world.kubectl);
+      await passConfirmation(world.azure, account);
       return isClosed(account, hour) && addsUp(account.rows) ? account : undefined;
     },
     { what: "accepted usage that equals what was counted", timeoutSeconds: 180, everyMs: 1000 },

@@ -28,6 +28,7 @@ export async function heal(world: World): Promise<void> {
 async function healHour(world: World, leader: Leader): Promise<void> {
   await world.advance(hourStart(world.apiNowMs()) + HOUR_MS - world.apiNowMs() + 130_000);
   for (const pod of world.pods) world.operate(pod);
+  checkStep(world);
   for (let turns = 0; turns < 2; turns += 1) {
     await leader.cycle(0, "Crash");
     checkStep(world);

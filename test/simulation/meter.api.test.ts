@@ -21,6 +21,7 @@ import { followPodUsage } from "../../services/meter/sidecar/pod-usage.ts";
 import { createScraper } from "../../services/meter/sidecar/prometheus.ts";
 import { createSidecar, type Sidecar } from "../../services/meter/sidecar/sidecar.ts";
 import { openStateLog } from "../../services/meter/sidecar/state-log.ts";
+import { confirmLedger } from "../api/confirm.ts";
 import { type ApiHarness, at, must, startApi, waitFor } from "../api/harness.ts";
 
 const log = createLogger({ component: "test", level: process.env["TEST_LOG"] ?? "silent" });
@@ -153,6 +154,7 @@ describe("from a counter to an accepted event", () => {
     const pod = await startPod(namespace);
     const reporter = startReporter();
     running.push(reporter);
+    await confirmBooks();
 
     // The grant reaches the pod, and the sidecar says what it runs.
     const control = await waitFor("control.json", () =>
@@ -213,7 +215,7 @@ describe("from a counter to an accepted event", () => {
     const pod = await startPod(namespace);
     running.push({ stop: () => pod.sidecar.stop(1_000) });
     const first = startReporter();
-    await waitFor("the ledger", async () => (await ledgers())[0]);
+    await confirmBooks();
     pod.counters.count({ tool_action: 5n });
     await command("/control/faults", { kind: "DropAnswer", standIn: "metering", route: "batchUsageEvent", count: 1 });
     await systemClock.sleep(1_500);
@@ -271,6 +273,7 @@ describe("rules of the money objects on a real API server", () => {
     const pod = await startPod(namespace);
     running.push({ stop: () => pod.sidecar.stop(1_000) });
     running.push(startReporter());
+    await confirmBooks();
     pod.counters.count({ tool_action: 2n });
     await systemClock.sleep(1_500);
     await command("/control/clock", { advanceToNextHour: true });
@@ -303,6 +306,13 @@ async function refusal(call: ReturnType<ApiHarness["client"]["update"]>): Promis
 
 function record(value: unknown): Record<string, unknown> {
   return typeof value === "object" && value !== null ? { ...value } : {};
+}
+
+function confirmBooks(): Promise<void> {
+  return confirmLedger(
+    async () => (await ledgers())[0],
+    () => command("/control/clock", { advanceSeconds: 3600 }),
+  );
 }
 
 async function ledgers(): Promise<readonly KubeObject[]> {

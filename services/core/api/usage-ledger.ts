@@ -129,7 +129,9 @@ const accountSchema = z.object({
       z.object({
         day: z.string().regex(/^[0-9]{8}$/),
         baseUnits: countSchema,
-        answeredAt: timeSchema.optional().describe("When Azure last answered for a slot of this day, by its own clock."),
+        answeredAt: timeSchema
+          .optional()
+          .describe("When Azure last answered for a slot of this day, by its own clock."),
       }),
     )
     .max(8)

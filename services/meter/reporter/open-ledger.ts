@@ -17,7 +17,10 @@ export async function openLedger(desk: Desk): Promise<Versioned<Ledger>> {
 async function takeLedger(desk: Desk, found: Versioned<Ledger>): Promise<Versioned<Ledger>> {
   if (!isOlder(desk, found.value)) return stampTerm(desk, found);
   forget(desk, found.value);
-  return stampTerm(desk, await swapLedger(desk, { value: { ...found.value, confirmation: {} }, version: found.version }));
+  return stampTerm(
+    desk,
+    await swapLedger(desk, { value: { ...found.value, confirmation: {} }, version: found.version }),
+  );
 }
 
 /** Less than we have written ourselves: a backup was restored. */

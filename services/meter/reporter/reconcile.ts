@@ -1,6 +1,6 @@
 import type { Ledger } from "#core/api/usage-ledger.ts";
 import type { Statement } from "#core/api/usage-statement.ts";
-import { acceptedOf, isDead, type OpenSlot, openSlots, type Slot } from "#core/ledger.ts";
+import { isBlank, isDead, type OpenSlot, openSlots, type Slot } from "#core/ledger.ts";
 import { NO_RING } from "#core/ring.ts";
 import { toBaseUnits } from "#core/outcome.ts";
 import type { Finding } from "#core/problems.ts";
@@ -31,20 +31,15 @@ const LIST_DELAY = { delayMinMs: 15_000, delayMaxMs: 300_000 };
 export async function reconcileLedger(desk: Desk, ledger: Versioned<Ledger>): Promise<void> {
   const open = openSlots(ledger.value);
   const dead = open.filter((slot) => isDead(slot.hour, desk.now()));
-  if (!mayPost(desk, ledger.value) && open.length === 0) {
-    desk.memory.reconciled = true;
-    return;
-  }
-  if (desk.memory.reconciled && dead.length === 0) {
-    desk.memory.list = { attempts: 0, notBeforeMs: 0 };
-    return;
-  }
-  if (!mayAsk(desk)) return;
+  if (!mayPost(desk, ledger.value) && open.length === 0) desk.memory.reconciled = true;
+  else if (desk.memory.reconciled && dead.length === 0) desk.memory.list = { attempts: 0, notBeforeMs: 0 };
+  else if (mayAsk(desk)) await askAzure(desk, ledger, dead);
+}
+
+async function askAzure(desk: Desk, ledger: Versioned<Ledger>, dead: readonly OpenSlot[]): Promise<void> {
   const statements = await desk.books.listStatements();
-  const days = daysInQuestion(ledger.value, {
-    nowMs: desk.now(),
-    ...(await sinceOf(desk, ledger.value, statements)),
-  });
+  const since = await sinceOf(desk, ledger.value, statements);
+  const days = daysInQuestion(ledger.value, { nowMs: desk.now(), ...since });
   const askedMs = desk.now();
   const listed = await desk.marketplace.list(days[0] ?? "");
   desk.onList?.(listed);
@@ -98,9 +93,11 @@ async function compare(
   memory.compared = true;
   reportSurplus(desk, result);
   memory.reconciled = result.complete && next.confirmation === undefined;
-  memory.listProblem = memory.reconciled
-    ? undefined
-    : { reason: "AwaitingConfirmation", message: "Waiting for Azure's list to confirm what was accepted" };
+  // Nothing is wrong with a new installation: it waits for its first hour anyway.
+  memory.listProblem =
+    memory.reconciled || isBlank(next)
+      ? undefined
+      : { reason: "AwaitingConfirmation", message: "Waiting for Azure's list to confirm what was accepted" };
 }
 
 /** What the comparison makes of the ledger: to be believed, or to wait for another list. */
@@ -150,8 +147,7 @@ async function writeIfChanged(desk: Desk, from: Versioned<Ledger>, next: Ledger)
 /** A ledger that was just made asks back to its oldest pod once, as no statement tells of earlier hours. */
 async function sinceOf(desk: Desk, ledger: Ledger, statements: readonly Statement[]): Promise<{ sinceMs?: number }> {
   const isUnlisted = ledger.confirmation !== undefined && ledger.confirmation.listedAt === undefined;
-  const isNew = isUnlisted && ledger.accounts.every((account) => acceptedOf(account) === 0n);
-  if (!isNew || statements.length > 0) return {};
+  if (!isUnlisted || !isBlank(ledger) || statements.length > 0) return {};
   const pods = await desk.books.listPodUsages(NO_RING);
   const created = pods.map((pod) => Date.parse(pod.metadata.creationTimestamp ?? "")).filter((ms) => !Number.isNaN(ms));
   return created.length === 0 ? {} : { sinceMs: Math.min(...created) };

@@ -1,7 +1,7 @@
 import { expect } from "vitest";
 import { say } from "../../../scripts/console.ts";
 import { waitFor } from "../../../scripts/demo/kubectl.ts";
-import { type BookObjects, readBooks } from "../../../scripts/demo/receipt.ts";
+import { type BookObjects, passConfirmation, readBooks } from "../../../scripts/demo/receipt.ts";
 import type { FaultWorld } from "./fault-world.ts";
 
 /** What a Marketplace dimension is counted in; written down here again, so that the catalogue is not its own judge. */
@@ -101,6 +101,7 @@ function waitClosed(world: FaultWorld, hour: string): Promise<FaultBooks> {
   return waitFor(
     async () => {
       const books = await readFaultBooks(world);
+      for (const { spec } of books.ledgers) await passConfirmation(world.azure, spec);
       return books.lastClosedHour >= hour ? books : undefined;
     },
     { what: `hour ${hour} to be closed`, timeoutSeconds: 180, everyMs: 500 },

@@ -1,5 +1,4 @@
 import { z } from "zod";
-import { offerHash } from "#runtime/offer.ts";
 import { applySample, ask, demoApiKey } from "../../../scripts/demo/agent.ts";
 import { type AzureControl, createAzureControl } from "../../../scripts/demo/azure-control.ts";
 import { AZURE_PORTS, installAzure } from "../../../scripts/demo/azure.ts";
@@ -7,7 +6,7 @@ import { demoValues, installChart } from "../../../scripts/demo/install.ts";
 import { createKubectl, type Kubectl, waitFor } from "../../../scripts/demo/kubectl.ts";
 import { DEMO } from "../../../scripts/demo/names.ts";
 import { forwardPort } from "../../../scripts/demo/port-forward.ts";
-import { catchUpClock } from "../../../scripts/demo/receipt.ts";
+import { catchUpClock, waitForBooks } from "../../../scripts/demo/receipt.ts";
 import { buildImages } from "../../../scripts/image.ts";
 import { ensureHelm, ensureKubectl } from "../../../scripts/tools/helm-and-kubectl.ts";
 import { openCluster } from "../local/cluster.ts";
@@ -65,7 +64,7 @@ export async function openFaultWorld(): Promise<FaultWorld> {
   await catchUpClock(kubectl, azure);
   // A leader that was cut off from the wire of an earlier run may still seem to hold it.
   await freeLease(kubectl);
-  await kubectl.run(["wait", "--for=create", `usageledger/${offerHash(resourceId)}`, "--timeout=120s"]);
+  await waitForBooks(kubectl, azure, resourceId);
   await applySample(kubectl, { apiKey, image: images.supercargo.reference, toolsImage: images.emulator.reference });
   const born = await azure.modelTally();
   let questions = 0n;

@@ -2,8 +2,10 @@ import { randomUUID } from "node:crypto";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { type Statement, usageStatementSchema } from "#core/api/usage-statement.ts";
+import { hourKey } from "#core/time.ts";
 import { POD_USAGES, USAGE_LEDGERS, USAGE_STATEMENTS } from "#runtime/kube/resources.ts";
 import type { KubeObject } from "#runtime/kube/types.ts";
+import { confirmLedger } from "../../../../test/api/confirm.ts";
 import { type ApiHarness, at, must, startApi, waitFor } from "../../../../test/api/harness.ts";
 import { prepareReporter, type ReporterHome } from "../../../../test/api/reporter.ts";
 import { type Emulator, startEmulator } from "../../../emulator/app.ts";
@@ -42,7 +44,7 @@ beforeEach(async () => {
   home = await prepareReporter(api, { emulator, clientId, resourceId, env });
   namespace = await api.newNamespace();
   leader = home.start();
-  await waitFor("the ledger", ledger);
+  await confirmLedger(ledger, () => control("/clock", { advanceSeconds: 3600 }));
 });
 afterEach(async () => {
   await leader?.stop();
@@ -66,7 +68,7 @@ async function now(): Promise<Date> {
   return new Date((await ask("/clock", z.object({ now: z.string() }))).now);
 }
 
-/** A pod that lived and said its last word in this hour. */
+/** A pod that had counted nothing when this hour began, and said its last word in it. */
 async function useBy(agentDeployment: string, totals: Readonly<Record<string, number>>): Promise<void> {
   const name = randomUUID();
   const spec = {
@@ -81,11 +83,14 @@ async function useBy(agentDeployment: string, totals: Readonly<Record<string, nu
   const created = must(
     await api.client.create(POD_USAGES, { ...identity, metadata: { name, namespace, labels }, spec }),
   );
+  const nowMs = (await now()).getTime();
+  const nothing = Object.keys(totals).map((dimension) => ({ dimension, total: "0" }));
   const status = {
     sequence: "1",
     totals: Object.entries(totals).map(([dimension, total]) => ({ dimension, total: `${total}`, last: `${total}` })),
     final: "Yes",
-    reportedAt: (await now()).toISOString(),
+    boundaries: [{ hour: hourKey(nowMs - 3_600_000), totals: nothing }],
+    reportedAt: new Date(nowMs).toISOString(),
   };
   // The reporter may grant at the same time.
   const update = (object: KubeObject): ReturnType<typeof api.client.updateStatus> =>
