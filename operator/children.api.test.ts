@@ -65,6 +65,7 @@ describe("an AgentDeployment", () => {
       Progressing: "False/Complete",
       Suspended: "False/Running",
       MeteringHealthy: "True/NotMetered",
+      LimitNear: "False/BelowSoftLimit",
     });
     expect(at(agent, "status.endpoint")).toBe(`http://order-desk-gateway.${world.namespace}.svc.cluster.local:8080`);
     expect(world.operator.refusals).toEqual([]);

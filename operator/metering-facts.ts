@@ -22,6 +22,7 @@ const ledgerSchema = z.object({
     oldestOpenHour: z.string().nullish(),
     lastAcceptedHour: z.string().nullish(),
     parked: z.array(z.string()).nullish(),
+    nearLimits: z.array(z.object({ dimension: z.string(), softPercent: z.number() })).nullish(),
     problems: z.array(z.object({ reason: z.string(), message: z.string() })).default([]),
     accounts: z.array(z.object({ dimension: z.string(), oldestUnpostedHour: z.string().nullish() })).default([]),
   }),

@@ -5,7 +5,7 @@ import { POD_USAGES, USAGE_LEDGERS } from "#runtime/kube/resources.ts";
 import type { KubeObject } from "#runtime/kube/types.ts";
 import type { Cache } from "./cache.ts";
 import { type LedgerSummary, type MeteringFacts, observeMetering } from "./metering-facts.ts";
-import { judgeMetering } from "./metering-health.ts";
+import { judgeLimits, judgeMetering } from "./metering-health.ts";
 import type { PodView } from "./pods.ts";
 import { sampleInput } from "../test/fakes/desired-input.ts";
 
@@ -36,6 +36,27 @@ function verdict(facts: MeteringFacts): string {
   const { status, reason, message } = judgeMetering(facts).verdict;
   return `${status} ${reason}: ${message}`;
 }
+
+describe("LimitNear", () => {
+  it.each<[string, MeteringFacts, string]>([
+    ["without an offer", PLAIN, "False BelowSoftLimit: No limit of the plan is near in this period"],
+    ["of a ledger that tells of none", sold({}), "False BelowSoftLimit: No limit of the plan is near in this period"],
+    ["with none near", sold({ nearLimits: [] }), "False BelowSoftLimit: No limit of the plan is near in this period"],
+    [
+      "with two near",
+      sold({
+        nearLimits: [
+          { dimension: "chats", softPercent: 80 },
+          { dimension: "documents", softPercent: 95 },
+        ],
+      }),
+      "True SoftLimitReached: At least 80 % of the limit of chats, 95 % of the limit of documents is used in this period",
+    ],
+  ])("%s", (_name, facts, expected) => {
+    const { status, reason, message } = judgeLimits(facts);
+    expect(`${status} ${reason}: ${message}`).toBe(expected);
+  });
+});
 
 describe("MeteringHealthy", () => {
   it.each<[string, MeteringFacts, string]>([

@@ -54,6 +54,19 @@ export function judgeMetering(facts: MeteringFacts): {
   };
 }
 
+/**
+ * Whether a limit of the plan is near. Its text holds no figure that rises with use: it changes when a limit joins or leaves,
+ * so that a period brings one event.
+ */
+export function judgeLimits({ ledger }: MeteringFacts): Verdict<"LimitNear"> {
+  const near = ledger?.nearLimits ?? [];
+  if (near.length === 0)
+    return { status: "False", reason: "BelowSoftLimit", message: "No limit of the plan is near in this period" };
+  const texts = near.map(({ dimension, softPercent }) => `${softPercent} % of the limit of ${dimension}`);
+  const message = `At least ${listed(texts)} is used in this period`;
+  return { status: "True", reason: "SoftLimitReached", message: message.slice(0, MESSAGE_MAX) };
+}
+
 function meteringOf(facts: MeteringFacts): NonNullable<AgentDeploymentStatus["metering"]> {
   const { ledger } = facts;
   if (!ledger) return {};

@@ -252,6 +252,20 @@ describe("computeStatus()", () => {
       { type: "Ready", reason: "NotEntitled", tone: "Warning" },
     ]);
     expect(changedConditions(before, before)).toEqual([]);
+    const ledger = {
+      offerResourceId: "/offer",
+      mode: "Marketplace" as const,
+      planId: "p",
+      lastClosedHour: "2026112411",
+      problems: [],
+      accounts: [],
+      nearLimits: [{ dimension: "a", softPercent: 80 }],
+    };
+    const near = computeStatus(input(metering({ ledger })));
+    expect(changedConditions(before, near)).toMatchObject([
+      { type: "LimitNear", reason: "SoftLimitReached", tone: "Warning" },
+    ]);
+    expect(changedConditions(near, near)).toEqual([]);
   });
 
   it("law: whatever is seen, every condition stands once with a documented reason, and Ready implies all that it sums up", () => {

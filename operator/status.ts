@@ -8,7 +8,7 @@ import type { Problem } from "./accept.ts";
 import { canonicalJson } from "./canonical.ts";
 import { RECONCILE_REQUESTED_AT, type Component } from "./desired/names.ts";
 import type { MeteringFacts } from "./metering-facts.ts";
-import { judgeMetering } from "./metering-health.ts";
+import { judgeLimits, judgeMetering } from "./metering-health.ts";
 import type { Agent } from "./observe.ts";
 import type { PodView } from "./pods.ts";
 import { judgeRollout, type WorkloadView } from "./rollout.ts";
@@ -49,6 +49,7 @@ export function computeStatus(input: StatusInput): AgentDeploymentStatus {
     Progressing: rollout.verdict,
     Suspended: suspended,
     MeteringHealthy: metering.verdict,
+    LimitNear: judgeLimits(input.metering),
   } satisfies Record<ConditionType, Verdict>;
   const requestedAt = agent.object.metadata.annotations?.[RECONCILE_REQUESTED_AT];
   return {

@@ -149,8 +149,8 @@ function relevantPart(ref: ResourceRef, object: KubeObject): string {
 }
 
 function ledgerPart(spec: Readonly<Record<string, unknown>>): unknown {
-  const { mode, planId, lastClosedHour, oldestOpenHour, lastAcceptedHour, parked, problem } = spec;
-  return { mode, planId, lastClosedHour, oldestOpenHour, lastAcceptedHour, parked, problem };
+  const { mode, planId, lastClosedHour, oldestOpenHour, lastAcceptedHour, parked, problems, nearLimits } = spec;
+  return { mode, planId, lastClosedHour, oldestOpenHour, lastAcceptedHour, parked, problems, nearLimits };
 }
 
 /** Ten thousand pods are kept: metadata, conditions and container states alone. */

@@ -2,7 +2,16 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Ledger } from "./api/usage-ledger.ts";
 import type { PodView } from "./counted.ts";
-import { ceilingOf, type Holder, type Limit, limitedDimensions, limitsNow, planLeases, unspentOf } from "./leases.ts";
+import {
+  ceilingOf,
+  type Holder,
+  type Limit,
+  limitedDimensions,
+  limitsNow,
+  nearLimits,
+  planLeases,
+  unspentOf,
+} from "./leases.ts";
 import { newLedger } from "./ledger.ts";
 import { catalogueSchema, findPlan } from "./plan.ts";
 
@@ -59,6 +68,33 @@ describe("planLeases()", () => {
 
   it("gives the last units to somebody", () => {
     expect(plan(999n, holder("a", { upTo: 0n, ack: 0n }), holder("b", { upTo: 0n, ack: 0n }))).toEqual({ a: 1n });
+  });
+});
+
+describe("nearLimits()", () => {
+  const near = (used: bigint, softPercent?: number): string[] => {
+    const sold = { id: "chats", hard: "7", ...(softPercent === undefined ? {} : { softPercent }) };
+    const { plans } = catalogueSchema.parse({
+      dimensions: [{ id: "chats", from: "workflow_completed", unit: "chat", divisor: "1000" }],
+      plans: [{ id: "p", displayName: "P", billing: "Custom", dimensions: [sold] }],
+    });
+    const limit = { dimension: "workflow_completed", soldAs: "chats", hard: 7000n, used };
+    return nearLimits(plans[0], [limit]).map((entry) => `${entry.dimension} ${entry.softPercent}`);
+  };
+
+  it.each([
+    [0n, undefined, []],
+    [5599n, undefined, []],
+    [5600n, undefined, ["chats 80"]],
+    [9000n, undefined, ["chats 80"]],
+    [6999n, 100, []],
+    [7000n, 100, ["chats 100"]],
+  ])("of 7,000 base units, %s used, soft at %s", (used, softPercent, expected) => {
+    expect(near(used, softPercent)).toEqual(expected);
+  });
+
+  it("is silent of what the plan does not sell", () => {
+    expect(nearLimits(undefined, [{ dimension: "a", soldAs: "a", hard: 1n, used: 1n }])).toEqual([]);
   });
 });
 

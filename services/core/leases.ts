@@ -1,4 +1,4 @@
-import type { Ledger } from "./api/usage-ledger.ts";
+import type { Ledger, NearLimit } from "./api/usage-ledger.ts";
 import { livePods, type PodView, totalAt } from "./counted.ts";
 import { COUNT_MAX } from "./ledger.ts";
 import { periodOf, usedByPeriod } from "./overage.ts";
@@ -164,6 +164,15 @@ export function limitsNow(input: LimitInput): Limit[] {
     if (!other || limit.hard - limit.used < other.hard - other.used) limits.set(limit.dimension, limit);
   }
   return [...limits.values()];
+}
+
+/** Limits that are used up to their soft limit, or beyond: people are warned, nothing is refused. */
+export function nearLimits(plan: Plan | undefined, limits: readonly Limit[]): NearLimit[] {
+  return limits.flatMap(({ soldAs, hard, used }) => {
+    const softPercent = plan?.dimensions.find(({ id }) => id === soldAs)?.softPercent;
+    const isNear = softPercent !== undefined && used * 100n >= hard * BigInt(softPercent);
+    return isNear ? [{ dimension: soldAs, softPercent }] : [];
+  });
 }
 
 /** Base units counted in the period of now, under the plan of now. */

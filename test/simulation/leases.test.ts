@@ -59,6 +59,39 @@ describe("leases of a plan with hard limits", () => {
     expect(leasesOf(world, "a")).toMatchObject({ workflow_completed: "40" });
   });
 
+  it("tell in the ledger when one is near, once for a period and across leaders", async () => {
+    const world = new MeterWorld();
+    world.addPod("a");
+    let desk = limitedDesk(world);
+    const told: unknown[] = [];
+    const turn = async (): Promise<void> => {
+      await cycle(desk);
+      const near = JSON.stringify((world.ledger?.value.nearLimits ?? []).map(({ dimension }) => dimension));
+      if (told.at(-1) !== near) told.push(near);
+    };
+    for (let turns = 0; turns < 3; turns += 1) await turn();
+    world.use("a", "workflow_completed", 79n);
+    world.publishAll();
+    for (let turns = 0; turns < 3; turns += 1) await turn();
+    expect(told).toEqual(["[]"]);
+    world.use("a", "workflow_completed", 1n);
+    world.publishAll();
+    for (let turns = 0; turns < 3; turns += 1) await turn();
+    expect(world.ledger?.value.nearLimits).toEqual([{ dimension: "chats", softPercent: 80 }]);
+    // What a new process does not know yet, it does not take back.
+    for (let leaders = 0; leaders < 3; leaders += 1) {
+      desk = limitedDesk(world);
+      for (let turns = 0; turns < 3; turns += 1) await turn();
+    }
+    for (let day = 0; day < 32; day += 1) {
+      world.advance(24 * 3_600_000);
+      world.publishAll();
+      await turn();
+      await turn();
+    }
+    expect(told).toEqual(["[]", '["chats"]', "[]"]);
+  });
+
   it("begin again with the period, on top of the total", async () => {
     const world = new MeterWorld();
     world.addPod("a");

@@ -30,6 +30,11 @@ export const CONDITIONS = {
     meaning: "usage of the last closed hour is reported, the backlog is bounded",
     reasons: ["Posting", "NotMetered", "AwaitingFirstHour", "Backlog", "Rejected", ...PROBLEM_REASONS],
   },
+  LimitNear: {
+    polarity: "False",
+    meaning: "a hard limit of the plan is used up to its soft limit in this period; nothing is refused yet",
+    reasons: ["SoftLimitReached", "BelowSoftLimit"],
+  },
 } as const satisfies Record<string, { polarity: "True" | "False"; meaning: string; reasons: readonly string[] }>;
 export type ConditionType = keyof typeof CONDITIONS;
 export type ConditionReason<T extends ConditionType> = (typeof CONDITIONS)[T]["reasons"][number];

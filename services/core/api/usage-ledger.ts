@@ -206,6 +206,12 @@ const problemSchema = z.object({
 });
 export type Problem = z.output<typeof problemSchema>;
 
+const nearLimitSchema = z.object({
+  dimension: dimensionSchema.describe("The Marketplace dimension that sets the limit."),
+  softPercent: z.int32().min(1).max(100).describe("The share of it that is used at least."),
+});
+export type NearLimit = z.output<typeof nearLimitSchema>;
+
 const planChangeSchema = z.object({
   fromPlanId: z.string().max(128).describe("The plan of the hours up to and including `hour`."),
   hour: hourSchema.describe("The hour in which the new plan was first seen."),
@@ -266,6 +272,14 @@ export const usageLedgerSpecSchema = z
       .max(16)
       .meta(mapList("reason"))
       .describe("What is wrong, for people and alerts; empty when all is well."),
+    nearLimits: z
+      .array(nearLimitSchema)
+      .max(LEDGER_BOUNDS.accounts)
+      .meta(mapList("dimension"))
+      .optional()
+      .describe(
+        "Hard limits of the plan that are used up to their soft limit in this period. They refuse nothing yet.",
+      ),
     planChange: planChangeSchema.optional().describe("A change of plan whose hour is not closed yet."),
     compared: z
       .array(comparedSchema)

@@ -1,6 +1,7 @@
 import type { PodUsage } from "#core/api/pod-usage.ts";
-import type { Ledger } from "#core/api/usage-ledger.ts";
+import type { Ledger, NearLimit } from "#core/api/usage-ledger.ts";
 import { toPodView } from "#core/counted.ts";
+import { nearLimits } from "#core/leases.ts";
 import { findProblems, mergeProblems, SKEW_MAX_MS } from "#core/problems.ts";
 import { ringWanted } from "#core/ring.ts";
 import { closeHours, graceMsOf } from "./close.ts";
@@ -53,7 +54,7 @@ function mayClose(desk: Desk, input: CycleInput): boolean {
   return desk.memory.reconciled && desk.now() >= desk.memory.clockFaultUntilMs && Math.abs(input.skewMs) <= SKEW_MAX_MS;
 }
 
-/** The mode, and what is wrong, where people and the operator look: in the ledger, written when it changes. */
+/** The mode, what is wrong and which limits are near, where people and the operator look: in the ledger, written when it changes. */
 async function writeProblems(
   desk: Desk,
   ledger: Versioned<Ledger>,
@@ -72,6 +73,15 @@ async function writeProblems(
     graceMs: graceMsOf(desk, seen.pods),
   });
   const problems = mergeProblems(ledger.value.problems, found, desk.now());
-  if (problems === ledger.value.problems && ledger.value.mode === terms.mode) return ledger;
-  return swapLedger(desk, { value: { ...ledger.value, mode: terms.mode, problems }, version: ledger.version });
+  const near = nearNow(desk, ledger.value);
+  const isSame = problems === ledger.value.problems && ledger.value.mode === terms.mode;
+  if (isSame && JSON.stringify(near) === JSON.stringify(ledger.value.nearLimits ?? [])) return ledger;
+  const value = { ...ledger.value, mode: terms.mode, problems, nearLimits: near };
+  return swapLedger(desk, { value, version: ledger.version });
+}
+
+/** As of the cycle before. A new leader leaves what stands until it knows better: each change is an event for people. */
+function nearNow({ memory, terms }: Desk, ledger: Ledger): NearLimit[] {
+  const { limits } = memory.leases;
+  return limits ? nearLimits(terms.plan, limits) : (ledger.nearLimits ?? []);
 }

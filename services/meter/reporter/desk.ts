@@ -126,8 +126,8 @@ export interface Memory {
     isTermHeld: boolean;
     /** Pods whose last ceiling may or may not have been written: nobody gets more before they are stamped again. */
     readonly doubts: Set<string>;
-    /** Hard limits of the plan and what is used of them, as of this cycle. */
-    limits: readonly Limit[];
+    /** Hard limits of the plan and what is used of them, as of the last cycle that planned leases; nothing before it. */
+    limits: readonly Limit[] | undefined;
   };
   readonly retention: {
     /** When all statements are looked at again. */
@@ -171,7 +171,7 @@ export function createMemory(): Memory {
     list: { attempts: 0, notBeforeMs: 0 },
     foreignMs: 0,
     compareNotBeforeMs: 0,
-    leases: { isTermHeld: false, doubts: new Set(), limits: [] },
+    leases: { isTermHeld: false, doubts: new Set(), limits: undefined },
     retention: { lookAtMs: 0, released: "", due: [], awaitingExport: 0 },
   };
 }

@@ -117,8 +117,9 @@ async function planCeilings(desk: Desk, input: GrantInput): Promise<ReadonlyMap<
   const views = input.pods.map(toPodView);
   const next = new Map<string, Map<string, bigint>>();
   const living = new Set(livePods(ledger, views).map((view) => view.uid));
-  desk.memory.leases.limits = limitsNow({ ledger, pods: views, plan, catalogue, hour: hourKey(desk.now()) });
-  for (const limit of desk.memory.leases.limits) {
+  const limits = limitsNow({ ledger, pods: views, plan, catalogue, hour: hourKey(desk.now()) });
+  desk.memory.leases.limits = limits;
+  for (const limit of limits) {
     const holders: Holder[] = [];
     for (const [index, pod] of input.pods.entries()) {
       const view = views[index];

@@ -178,7 +178,7 @@ function limitGauges(make: Maker, terms: Terms): Show {
     if (hard !== undefined) soft.set({ dimension: id }, softPercent / 100);
   return ({ memory }) => {
     used.reset();
-    for (const limit of memory.leases.limits)
+    for (const limit of memory.leases.limits ?? [])
       used.set({ dimension: limit.soldAs }, Number(limit.used) / Number(limit.hard));
   };
 }
