@@ -73,7 +73,12 @@ describe("planLeases()", () => {
 
 describe("nearLimits()", () => {
   const near = (used: bigint, softPercent?: number): string[] => {
-    const sold = { id: "chats", hard: "7", ...(softPercent === undefined ? {} : { softPercent }) };
+    const sold = {
+      id: "chats",
+      hard: "7",
+      included: { quantity: "0", per: "Month" },
+      ...(softPercent === undefined ? {} : { softPercent }),
+    };
     const { plans } = catalogueSchema.parse({
       dimensions: [{ id: "chats", from: "workflow_completed", unit: "chat", divisor: "1000" }],
       plans: [{ id: "p", displayName: "P", billing: "Custom", dimensions: [sold] }],

@@ -133,8 +133,10 @@ function countedAt(account: Account, at: AtHour): bigint {
 function usedOfCounted(account: Account, at: AtHour, counted: bigint): Map<string, bigint> {
   const used = new Map(account.periods.map((period) => [period.id, BigInt(period.used)]));
   const openings = openingsOf(account, livePods(at.ledger, at.pods));
-  account.segments.forEach((segment, index) => {
-    const end = openings[index + 1] ?? counted;
+  // A plan change opens segments up to its hour at once; those after `hour` have not begun.
+  const begun = account.segments.filter((segment, index) => index === 0 || segment.edge < at.hour);
+  begun.forEach((segment, index) => {
+    const end = index + 1 < begun.length ? (openings[index + 1] ?? counted) : counted;
     used.set(segment.period, (used.get(segment.period) ?? 0n) + maxOf(0n, end - (openings[index] ?? 0n)));
   });
   return used;
@@ -253,10 +255,10 @@ function freezeOpenings(
   return { ...account, segments };
 }
 
-/** Moves the use of segments between two frozen openings into their periods, and what is due of periods that are over. */
+/** Moves the use of segments that are over, between two frozen openings, into their periods, and what is due of periods that are over. */
 function closeFrozen(account: Account, hour: string): Account {
   const [first, second, ...rest] = account.segments;
-  if (first?.frozen !== "Yes" || second?.frozen !== "Yes") return closeOver(account, hour);
+  if (first?.frozen !== "Yes" || second?.frozen !== "Yes" || second.edge >= hour) return closeOver(account, hour);
   const used = maxOf(0n, BigInt(second.opening) - BigInt(first.opening));
   const periods = account.periods.map((period) =>
     period.id === first.period ? { ...period, used: (BigInt(period.used) + used).toString() } : period,

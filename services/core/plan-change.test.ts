@@ -146,6 +146,17 @@ describe("a plan change", () => {
     expect(desk.close("2026112209")).toEqual(["09 c chat 9"]);
   });
 
+  it("bills no hour of a reporter that was away for what was used in a later one", () => {
+    const desk = new Desk("a");
+    // The month of the plan ends with hour 07; of what was used in it, all but the last chat in its last hour is free.
+    for (const hour of ["2026122204", "2026122205", "2026122206"]) desk.say("p", 0n, hour);
+    desk.close("2026122204");
+    desk.say("p", 11n, "2026122207");
+    desk.seePlan("c", "2026122210");
+    expect(desk.close("2026122210")).toEqual(["07 a chat 1"]);
+    expect(desk.account("chat")?.reservations).toEqual([]);
+  });
+
   it("opens the new plan's included quantity at the mark", () => {
     const desk = new Desk("c");
     desk.say("p", 14n);

@@ -143,6 +143,7 @@ describe("the published OpenAPI", () => {
     }));
     const server = createServer((request, response) => {
       const isList = request.method === "GET";
+      response.setHeader("date", new Date(world.nowMs).toUTCString());
       response.end(JSON.stringify(isList ? [] : { result: items, count: items.length }));
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));

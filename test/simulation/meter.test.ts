@@ -55,14 +55,18 @@ describe("a post in five writes", () => {
     const world = busyWorld();
     const desk = world.desk();
     await world.cycle(desk);
+    world.advance(HOUR_MS);
+    world.publishAll();
+    await world.cycle(desk);
+    world.use("a", "input_tokens", 2000n);
     world.advance(50 * 60_000 + 10_000);
     world.publish("a");
     await world.cycle(desk);
-    expect(world.ledger?.value.lastClosedHour).toBe("2026112207");
+    expect(world.ledger?.value.lastClosedHour).toBe("2026112208");
     world.advance(126_000);
     await world.cycle(desk);
-    expect(world.ledger?.value.lastClosedHour).toBe("2026112208");
-    expect(world.billed("tokens_1k_in")).toBe(4);
+    expect(world.ledger?.value.lastClosedHour).toBe("2026112209");
+    expect(world.billed("tokens_1k_in")).toBe(6);
   });
 
   it("settles a pod that is gone, deletes its PodUsage, and never counts it twice", async () => {
@@ -366,6 +370,11 @@ describe("a restored ledger", () => {
     expect(world.ledger?.value.problems).toMatchObject([{ reason: "ListUnavailable" }]);
     world.faults.length = 0;
     world.advance(LIST_WAIT_MAX_MS);
+    await world.cycle(desk);
+    expect(world.booked()).toEqual([]);
+    // A ledger that was just made wants the list twice.
+    world.advance(HOUR_MS);
+    world.publishAll();
     await world.cycle(desk);
     expect(world.billed("tool_action")).toBe(7);
     expect(world.ledger?.value.problems).toEqual([]);
