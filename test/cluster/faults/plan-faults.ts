@@ -1,5 +1,6 @@
 import { it } from "vitest";
-import { endHours, expectExact, waitForCounted } from "./books.ts";
+import { waitFor } from "../../../scripts/demo/kubectl.ts";
+import { endHours, expectExact, readFaultBooks, waitForCounted } from "./books.ts";
 import type { FaultWorld } from "./fault-world.ts";
 
 /** What a customer can do to the terms. */
@@ -20,10 +21,18 @@ export function planFaults(world: () => FaultWorld): void {
   });
 }
 
-/** What pods have not yet published at the change would belong to the new plan: that is its bound, K. */
+/**
+ * What pods have not yet published at the change would belong to the new plan: that is its bound, K. The change counts in
+ * the hour in which a leader sees it, so that hour must not end before.
+ */
 async function changePlan(world: FaultWorld, planId: string): Promise<void> {
   await waitForCounted(world);
   await world.buyPlan(planId);
+  await waitFor(async () => (await readFaultBooks(world)).ledgers[0]?.spec.planId === planId || undefined, {
+    what: `the ledger to know the plan ${planId}`,
+    timeoutSeconds: 120,
+    everyMs: 300,
+  });
 }
 
 /** A dimension has one slot in the hour of the change, which is the old plan's: the new plan's part is posted an hour later. */
