@@ -11,6 +11,8 @@ export interface ApiOptions {
   readonly onBroken: (law: string, problem: string) => void;
   /** An object was created, deleted or changed, by its spec or by its status. */
   readonly onPodUsage: (change: PodChange) => void;
+  /** A ledger was created or written. */
+  readonly onLedger: (before: Ledger | undefined, after: Ledger) => void;
 }
 
 export interface PodChange {
@@ -141,6 +143,7 @@ export class ApiModel {
       this.#options.onBroken("I5", problem);
       throw new Error(problem);
     }
+    this.#options.onLedger(this.ledger?.value, value);
     this.ledger = { value, version: this.#nextVersion() };
     return this.ledger;
   }

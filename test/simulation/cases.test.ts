@@ -148,6 +148,7 @@ describe("a history that once broke a law", () => {
       startMs: START_MS,
       catalogue: CATALOGUE,
       planId: "starter",
+      changesPlan: false,
       switches,
       reconcileRequired: true,
       calm: false,

@@ -14,6 +14,7 @@ const SETUP: Setup = {
   planId: "tiers",
   switches: {},
   reconcileRequired: true,
+  changesPlan: false,
   calm: false,
   lateUsage: "Carry",
   splitBrain: true,

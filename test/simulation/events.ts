@@ -50,6 +50,7 @@ interface EventShapes {
   Suspend: Nothing;
   Activate: Nothing;
   Recreate: Nothing;
+  ChangePlan: { readonly planId: string };
   Operator: Nothing;
   Backup: Nothing;
   DeleteLedger: Nothing;
@@ -195,6 +196,13 @@ function useOf(random: Random, of: readonly Used[], number: number): SimEvent {
   return { kind: "Use", pod: number, dimension, amount: 1 + random.int(most) };
 }
 
+/** Up or down, and often back again: within the hour, or after it was closed. */
+const changePlan: Maker = (random) => {
+  const plans = ["starter", "tiers", "hybrid", "gratis"] as const;
+  const change = (): SimEvent => ({ kind: "ChangePlan", planId: random.pick(plans) });
+  return [change(), ...cycle(random), ...use(random), ...(random.chance(0.6) ? hour(random) : []), change()];
+};
+
 const ORDINARY: readonly (readonly [number, Maker])[] = [
   [22, use],
   [22, hour],
@@ -267,7 +275,8 @@ function makeChaos(random: Random, setup: Setup, profile: keyof typeof MAKERS): 
   for (let pods = 1 + random.int(3); pods > 0; pods -= 1) events.push({ kind: "AddPod", agent: random.int(3) });
   events.push({ kind: "Advance", seconds: 10 }, { kind: "Cycle", leader: 0, at: 0, how: "Crash" });
   const limited = limitedOf(setup);
-  const makers = [...MAKERS[profile], ...cappedMakers(limited)];
+  const changes: typeof ORDINARY = setup.changesPlan ? [[5, changePlan]] : [];
+  const makers = [...MAKERS[profile], ...cappedMakers(limited), ...changes];
   if (limited.length > 0 && random.chance(0.5)) events.push(...usurp(limited)(random));
   while (events.length < wanted) events.push(...random.weighted(makers)(random));
   return setup.calm ? events.filter(isCalm).map(calmDown) : events;
@@ -290,7 +299,7 @@ function cappedMakers(limited: readonly Used[]): typeof ORDINARY {
 /** Nothing that would let a leader begin anew, or a slot die. */
 function isCalm(event: SimEvent): boolean {
   if (event.kind === "Advance") return event.seconds <= 5400;
-  return !["Resume", "List", "Outage", "Suspend", "Recreate", "Skew", "NodeSkew"].includes(event.kind);
+  return !["Resume", "List", "Outage", "Suspend", "Recreate", "Skew", "NodeSkew", "ChangePlan"].includes(event.kind);
 }
 
 function calmDown(event: SimEvent): SimEvent {

@@ -1,5 +1,5 @@
 import { HOUR_MS, hourKey, hourStart } from "#core/time.ts";
-import { checkStep } from "./laws.ts";
+import { checkStep, isSold } from "./laws.ts";
 import type { Leader } from "./leader.ts";
 import type { World } from "./world.ts";
 
@@ -18,10 +18,16 @@ export async function heal(world: World): Promise<void> {
   for (const land of world.delayed.splice(0)) land();
   for (const leader of world.leaders) leader.upgrade("healed");
   const [leader] = world.leaders;
-  for (let hours = 0; hours < HOURS_MAX && leader && world.violations.length === 0; hours += 1) {
+  if (leader) await healHours(world, leader);
+}
+
+async function healHours(world: World, leader: Leader): Promise<void> {
+  // The hour of a plan change is closed first; what the new plan sells begins in the next.
+  const hoursMin = world.plansSeen.size > 1 ? 2 : 1;
+  for (let hours = 0; hours < HOURS_MAX && world.violations.length === 0; hours += 1) {
     if (hours === SECOND_LOOK_HOURS) leader.upgrade("healed again");
     await healHour(world, leader);
-    if (hours >= 1 && isDone(world, leader)) return;
+    if (hours >= hoursMin && isDone(world, leader)) return;
   }
 }
 
@@ -51,9 +57,11 @@ function mend(world: World): void {
 
 function isDone(world: World, leader: Leader): boolean {
   const ledger = world.api.ledger?.value;
-  if (!ledger || leader.memory?.reconciled !== true || ledger.oldestOpenHour !== undefined) return false;
+  if (!ledger || ledger.planChange || leader.memory?.reconciled !== true || ledger.oldestOpenHour !== undefined)
+    return false;
   // What is late is spread over later hours (R10).
-  if (ledger.accounts.some((account) => BigInt(account.backlog) >= BigInt(account.divisor))) return false;
+  if (ledger.accounts.some((account) => BigInt(account.backlog) >= BigInt(account.divisor) && isSold(world, account)))
+    return false;
   const closed = ledger.lastClosedHour >= hourKey(world.apiNowMs() - HOUR_MS);
   return closed && world.pods.every((pod) => pod.running || !world.api.podUsages.has(pod.uid));
 }

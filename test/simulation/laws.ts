@@ -4,7 +4,7 @@ import { acceptedOf, reservedOf } from "#core/ledger.ts";
 import { toBaseUnits } from "#core/outcome.ts";
 import { dueAt } from "#core/overage.ts";
 import { HOUR_MS, parseHourKey } from "#core/time.ts";
-import { dueByOracle, isPeriodVague } from "./oracle.ts";
+import { dueByOracle, isPeriodVague, movedFees } from "./oracle.ts";
 import { checkCaps } from "./cap-law.ts";
 import { USED } from "./catalogues.ts";
 
@@ -85,24 +85,39 @@ export function checkHealed(world: World): Figures {
     return figures;
   }
   if (ledger.oldestOpenHour !== undefined) world.report("I2", `slot ${ledger.oldestOpenHour} is open after healing`);
-  for (const account of ledger.accounts) checkAccount(world, account, figures);
+  for (const account of ledger.accounts) checkAccount(world, { ledger, account }, figures);
   return figures;
 }
 
-function checkAccount(world: World, account: Account, figures: Figures): void {
+function checkAccount(
+  world: World,
+  { ledger, account }: { readonly ledger: Ledger; readonly account: Account },
+  figures: Figures,
+): void {
   const divisor = BigInt(account.divisor);
   const isVague = isPeriodVague(world, account.dimension);
-  const due = isVague ? countedOf(world, account.from) : dueByOracle(world, account.dimension);
+  const due = isVague ? countedOf(world, account.from) : dueByOracle(world, ledger, account.dimension);
   const foreign = foreignOf(world, account);
   const dropped = BigInt(account.dropped);
   const accepted = bookedBy(world.market.ours, account);
   const left = due - accepted - foreign - dropped;
   const text = `${account.dimension}: ${due} due, ${accepted} accepted of us, ${foreign} of others, ${dropped} dropped`;
-  if (accepted > due)
-    noteOverBilled(world, figures, { units: Number((accepted - due + divisor - 1n) / divisor), text });
+  const moved = movedFees(world, account.dimension);
+  if (accepted > due + moved)
+    noteOverBilled(world, figures, { units: Number((accepted - due - moved + divisor - 1n) / divisor), text });
   if (left >= divisor) figures.underBilledUnits += Number(left / divisor);
   if (dropped > 0n) checkDropped(world, text);
-  if (isVague || !isWhole(world, account)) return;
+  if (!isVague && moved === 0n && isWhole(world, account))
+    checkExact(world, account, { left, foreign, accepted, text });
+}
+
+function checkExact(
+  world: World,
+  account: Account,
+  found: { readonly left: bigint; readonly foreign: bigint; readonly accepted: bigint; readonly text: string },
+): void {
+  const { left, foreign, accepted, text } = found;
+  const divisor = BigInt(account.divisor);
   if (left >= divisor) world.report("I2", `under-billed: ${text}`);
   if (left < 0n) world.report("I2", `more was claimed than is due: ${text}`);
   const credited = acceptedOf(account);
@@ -146,10 +161,21 @@ function isUnlisted(world: World): boolean {
   return !world.market.switches.listAllowed || (world.happened.has("ListSilent") && !world.setup.reconcileRequired);
 }
 
+/** Whether the plan of now sells the dimension: what another plan left unposted of it waits for ever. */
+export function isSold(world: World, account: Account): boolean {
+  const plan = world.setup.catalogue.plans.find(({ id }) => id === world.planId);
+  return plan?.billing === "Custom" && plan.dimensions.some(({ id }) => id === account.dimension);
+}
+
+/** Whether a plan change may have left something unposted, or a restore have moved the change itself. */
+function isLeftBehind(world: World, account: Account): boolean {
+  return world.plansSeen.size > 1 && (world.happened.has("Restore") || !isSold(world, account));
+}
+
 /** Whether the ledger can know all that was counted, so that nothing may be missing either. */
 function isWhole(world: World, account: Account): boolean {
   const { profile, calm } = world.setup;
-  if (saysTooMuch(world) || isUnlisted(world)) return false;
+  if (saysTooMuch(world) || isUnlisted(world) || isLeftBehind(world, account)) return false;
   if (profile === "Foreign") return calm;
   const ledger = world.api.ledger?.value;
   if (profile !== "Disaster" || !ledger) return true;

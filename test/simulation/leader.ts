@@ -3,7 +3,7 @@ import type { Ledger } from "#core/api/usage-ledger.ts";
 import { openAccounts } from "#core/accounts.ts";
 import type { PodUsage } from "#core/api/pod-usage.ts";
 import { openPeriod, periodOf } from "#core/overage.ts";
-import { findPlan } from "#core/plan.ts";
+import { findPlan, type Plan } from "#core/plan.ts";
 import { type RingWanted, thinRing } from "#core/ring.ts";
 import { hourStart, shiftHour, toIso } from "#core/time.ts";
 import { runCycle } from "../../services/meter/reporter/cycle.ts";
@@ -24,6 +24,8 @@ export interface LeaderDoor {
   readonly api: ApiModel;
   readonly market: MarketModel;
   readonly setup: Setup;
+  /** The plan that a process finds when it starts. */
+  readonly planId: string;
   /** The API server's clock. */
   apiNowMs(): number;
   nodeSkewMs(): number;
@@ -41,7 +43,7 @@ export interface LeaderDoor {
 /** A reporter's process: the product's cycle as a coroutine that may stand still, fail or die at any call. */
 export class Leader {
   readonly #door: LeaderDoor;
-  #terms: Terms;
+  #catalogueDigest = "test";
   #gate: Gate;
   #desk: Desk | undefined;
   #running: Promise<void> | undefined;
@@ -52,7 +54,6 @@ export class Leader {
   constructor(door: LeaderDoor) {
     this.#door = door;
     this.#gate = new Gate((land) => door.delay(land));
-    this.#terms = makeTerms(door.setup);
   }
 
   get isPaused(): boolean {
@@ -66,7 +67,7 @@ export class Leader {
   /** A new process with another catalogue: what was parked gets its chance again. */
   upgrade(catalogueDigest: string): void {
     this.kill();
-    this.#terms = { ...this.#terms, catalogueDigest };
+    this.#catalogueDigest = catalogueDigest;
   }
 
   /** The process ends, wherever it stands. */
@@ -115,10 +116,12 @@ export class Leader {
   #makeDesk(): Desk {
     const silent = (): void => undefined;
     const gate = this.#gate;
+    const { setup, planId } = this.#door;
+    const terms = makeTerms(setup, { planId, catalogueDigest: this.#catalogueDigest });
     return {
-      books: this.#makeBooks(gate),
+      books: this.#makeBooks(gate, terms),
       marketplace: this.#makeMarketplace(gate),
-      terms: this.#terms,
+      terms,
       memory: createMemory(),
       now: () => this.#door.apiNowMs(),
       random: () => 0.5,
@@ -126,11 +129,11 @@ export class Leader {
     };
   }
 
-  #makeBooks(gate: Gate): Books {
+  #makeBooks(gate: Gate, { plan }: Terms): Books {
     const { api } = this.#door;
     return {
       readLedger: () => gate.pass(() => this.#note(api.ledger)),
-      createLedger: (ledger) => gate.pass(() => this.#bear(ledger)),
+      createLedger: (ledger) => gate.pass(() => this.#bear(ledger, plan)),
       writeLedger: (ledger) => gate.pass(() => api.writeLedger(ledger)),
       readStatement: (slot) => gate.pass(() => api.readStatement(slot)),
       createStatement: (statement) => gate.pass(() => api.createStatement(statement)),
@@ -163,14 +166,13 @@ export class Leader {
   }
 
   /** A first ledger is as old as the setup wants it: its installation has used nothing so far. */
-  #bear(ledger: Ledger): ReturnType<ApiModel["createLedger"]> {
+  #bear(ledger: Ledger, plan: Plan | undefined): ReturnType<ApiModel["createLedger"]> {
     const { api, setup } = this.#door;
     const { catalogue, anchorMs } = setup;
     if (api.ledger || this.#door.hasHappened("Birth")) return api.createLedger(ledger);
     this.#door.onBirth();
     const { confirmation: _, ...confirmed } = ledger;
     const aged = { ...confirmed, anchor: toIso(hourStart(anchorMs)), accounts: [] };
-    const { plan } = this.#terms;
     const at = { hour: shiftHour(ledger.lastClosedHour, 1), anchorMs: Date.parse(aged.anchor) };
     const accounts = openAccounts(aged, { catalogue, plan }).accounts.map((account) => {
       const period = periodOf(plan, { dimension: account.dimension, divisor: BigInt(account.divisor) }, at);
@@ -198,15 +200,14 @@ function noAnswer<T>(error: unknown, answer: () => T): T {
   throw error;
 }
 
-function makeTerms(setup: Setup): Terms {
-  const plan = findPlan(setup.catalogue, setup.planId);
+function makeTerms(setup: Setup, now: Pick<Terms, "planId" | "catalogueDigest">): Terms {
+  const plan = findPlan(setup.catalogue, now.planId);
   return {
     mode: plan?.billing === "Custom" ? "Marketplace" : "Silent",
     offerResourceId: RESOURCE,
-    planId: setup.planId,
+    ...now,
     plan,
     catalogue: setup.catalogue,
-    catalogueDigest: "test",
     checkpointSeconds: CHECKPOINT_SECONDS,
     grantLifeSeconds: 86_400,
     reconcileRequired: setup.reconcileRequired,

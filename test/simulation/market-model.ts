@@ -64,8 +64,18 @@ export class MarketModel {
       ownerClientId: "us",
       offerId: "offer",
       state: "Active",
+      planId: setup.planId,
       plans,
     });
+  }
+
+  /** Whether events of the former plan are still taken says a switch. */
+  changePlan(planId: string): void {
+    const resource = findResource(this.state, RESOURCE);
+    if (!resource) return;
+    const former = { planId: resource.planId ?? "", untilMs: this.#now() };
+    const others = (resource.formerPlans ?? []).filter((plan) => plan.planId !== former.planId);
+    putResource(this.state, { ...resource, planId, formerPlans: [...others, former] });
   }
 
   setActive(active: boolean): void {

@@ -80,6 +80,7 @@ const HANDLERS: Handlers = {
   Suspend: (world) => world.market.setActive(false),
   Activate: (world) => world.market.setActive(true),
   Recreate: (world) => world.market.recreate(),
+  ChangePlan: (world, { planId }) => world.changePlan(planId),
   AddPod: async (world, { agent }) => {
     world.addPod(agent);
     await drain();
@@ -116,11 +117,13 @@ const HANDLERS: Handlers = {
     if (!world.backup) return;
     endProcesses(world);
     world.happened.add("Restore");
+    world.loseLedger();
     world.api.restore(world.backup, versionsFall);
   },
   DeleteLedger: (world) => {
     endProcesses(world);
     world.happened.add("DeleteLedger");
+    world.loseLedger();
     world.api.ledger = undefined;
   },
   DeletePodUsage: onPod((pod, world) => {

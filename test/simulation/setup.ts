@@ -25,7 +25,10 @@ export interface Setup {
   readonly anchorMs: number;
   readonly startMs: number;
   readonly catalogue: Catalogue;
+  /** Bought first. */
   readonly planId: string;
+  /** The customer changes to other plans, of those that limit nothing. */
+  readonly changesPlan: boolean;
   readonly switches: Partial<Switches>;
   readonly reconcileRequired: boolean;
   /** One leader that never fails: then even a foreign writer's quantity is credited to the unit. */
@@ -64,18 +67,20 @@ export function makeSetup(seed: number, index: number, only?: Profile): Setup {
       [3, "Disaster"],
     ] as const);
   const [anchorMs, startMs] = random.pick(STARTS);
+  const planId = random.weighted([
+    [6, "starter"],
+    [3, "tiers"],
+    [2, "hybrid"],
+    [2, "capped"],
+    [1, "bounded"],
+  ] as const);
   const setup: Setup = {
     profile,
     anchorMs,
     startMs,
     catalogue: CATALOGUE,
-    planId: random.weighted([
-      [6, "starter"],
-      [3, "tiers"],
-      [2, "hybrid"],
-      [2, "capped"],
-      [1, "bounded"],
-    ] as const),
+    planId,
+    changesPlan: planId !== "capped" && planId !== "bounded" && random.chance(0.25),
     calm: profile === "Foreign" && random.chance(0.5),
     switches: makeSwitches(random),
     reconcileRequired: !random.chance(0.06),
@@ -110,6 +115,7 @@ function makeSwitches(random: Random): Partial<Switches> {
     answersUriCase: random.pick(["AsSent", "Lower"]),
     duplicateMessageTime: random.pick(["Now", "Zero"]),
     slotHasPlan: random.chance(0.2),
+    formerPlan: random.pick(["EarlierHours", "Refused", "Accepted"]),
     slotHasDimension: rarely(0.03, [false, true]),
     dimensionIgnoresCase: random.chance(0.1),
     uriIgnoresCase: random.chance(0.9),

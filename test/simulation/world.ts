@@ -9,6 +9,7 @@ import { ApiModel, type Backup, type PodChange } from "./api-model.ts";
 import { Leader, type LeaderDoor } from "./leader.ts";
 import { MarketModel } from "./market-model.ts";
 import { clearFiles } from "./memory-fs.ts";
+import { notePlanBooks, planUse } from "./plan-books.ts";
 import { PodModel } from "./pod-model.ts";
 import { CHECKPOINT_SECONDS, RESOURCE, SCRAPE_SECONDS, type Setup } from "./setup.ts";
 
@@ -39,6 +40,13 @@ export class World implements LeaderDoor {
   readonly happened = new Set<string>();
   /** When the ledger was first made. */
   bornMs = Infinity;
+  /** The plan that the customer has now, and all so far. */
+  planId: string;
+  readonly plansSeen = new Set<string>();
+  /** What a ledger that was lost knew: the oracle forgets neither it nor the periods that had begun, as their fees were due. */
+  lostLedger: Ledger | undefined;
+  losses = 0;
+  readonly periodsLost = new Set<string>();
   /** The latest hour that a leader may have closed. */
   highestMs = -Infinity;
   backup: Backup | undefined;
@@ -49,12 +57,15 @@ export class World implements LeaderDoor {
   constructor(setup: Setup) {
     clearFiles();
     this.setup = setup;
+    this.planId = setup.planId;
+    this.plansSeen.add(setup.planId);
     this.#nowMs = setup.startMs;
     this.market = new MarketModel(setup, () => this.#nowMs);
     this.api = new ApiModel({
       strict: setup.strict,
       onBroken: (law, problem) => this.report(law, problem),
       onPodUsage: (change) => this.#onPodUsage(change),
+      onLedger: (before, after) => notePlanBooks(this, before, after),
     });
     this.leaders = [new Leader(this), new Leader(this)];
     if (!this.market.switches.listAllowed) this.happened.add("ListSilent");
@@ -126,6 +137,24 @@ export class World implements LeaderDoor {
       this.report("I8", `slot ${slot} was sent ${Math.round(ageMs / 60_000)} min after its start`);
   }
 
+  /** The customer buys another plan: Azure knows at once, the reporter when it starts again. */
+  changePlan(planId: string): void {
+    if (planId === this.planId) return;
+    this.planId = planId;
+    this.plansSeen.add(planId);
+    this.market.changePlan(planId);
+    for (const leader of this.leaders) if (!leader.isPaused) leader.kill();
+  }
+
+  /** A ledger goes, or gives way to an older one. */
+  loseLedger(): void {
+    const ledger = this.api.ledger?.value;
+    if (!ledger) return;
+    this.losses += 1;
+    this.lostLedger = ledger;
+    for (const period of planUse(this, ledger).keys()) this.periodsLost.add(period);
+  }
+
   addPod(agent: number): void {
     if (this.pods.length >= PODS_MAX[this.setup.profile]) return;
     const pod = new PodModel(`p${this.pods.length}`, `shop/agent${agent}`, this);
@@ -148,7 +177,8 @@ export class World implements LeaderDoor {
 
   /** As the operator gives them: of what the plan limits nothing yet. */
   #firstGrants(): Grants {
-    const { planId, catalogue } = this.setup;
+    const { planId } = this;
+    const { catalogue } = this.setup;
     const limited = limitedDimensions(findPlan(catalogue, planId), catalogue);
     const settings = { offerResourceId: RESOURCE, planId, grantLifeSeconds: 86_400, limitedDimensions: limited };
     const known = [...this.api.podUsages.values()].map(({ spec }) => spec);
