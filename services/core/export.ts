@@ -1,9 +1,11 @@
 import type { Statement } from "./api/usage-statement.ts";
+import type { Unreceipted } from "./unreceipted.ts";
 
 /**
  * Receipts as rows for a spreadsheet. A receipt is one Event row, what Azure accepted, followed by the rows that it is made
  * of: a Share per agent, and an Adjustment where another quantity was accepted than was meant. In base units Share and
- * Adjustment rows sum to their Event row exactly; Event rows sum to the invoice, dimension by dimension.
+ * Adjustment rows sum to their Event row exactly; Event rows, and Unreceipted ones of a day where there are any, sum to the
+ * invoice, dimension by dimension.
  */
 const COLUMNS = [
   "kind",
@@ -30,9 +32,17 @@ export const CSV_HEADER = `${COLUMNS.join(",")}${LINE_END}`;
 
 /** The lines of one receipt (RFC 4180). */
 export function toCsv(statement: Statement): string {
-  return rowsOf(statement)
-    .map((row) => `${COLUMNS.map((column) => quote(row[column] ?? "")).join(",")}${LINE_END}`)
-    .join("");
+  return rowsOf(statement).map(toLine).join("");
+}
+
+/** The line of a day that holds more than its receipts. */
+export function toUnreceiptedCsv({ dimension, day, divisor, quantity, baseUnits }: Unreceipted): string {
+  return toLine({ kind: "Unreceipted", hour: day, dimension, quantity, divisor, base_units: baseUnits.toString() });
+}
+
+/** The same as JSON. */
+export function toUnreceiptedJson({ baseUnits, ...rest }: Unreceipted): object {
+  return { ...rest, base_units: baseUnits.toString() };
 }
 
 /** One receipt as JSON: the names of the CSV's columns where both have them; null while the slot is open. */
@@ -89,12 +99,26 @@ export function addToTotals(totals: ReadonlyMap<string, DimensionTotal>, stateme
   };
 }
 
+/** The total of a dimension with what no receipt tells added. */
+export function addUnreceipted(totals: ReadonlyMap<string, DimensionTotal>, found: Unreceipted): DimensionTotal {
+  const { dimension } = found;
+  const none = { dimension, unit: "", events: 0, quantity: "0", base_units: "0", open: 0 };
+  const before = totals.get(dimension) ?? none;
+  return {
+    ...before,
+    quantity: addDecimals(before.quantity, found.quantity),
+    base_units: (BigInt(before.base_units) + found.baseUnits).toString(),
+  };
+}
+
 /** The sum of two plain decimals, exactly. */
 export function addDecimals(a: string, b: string): string {
   const digits = Math.max(fractionOf(a).length, fractionOf(b).length);
-  const sum = (scale(a, digits) + scale(b, digits)).toString().padStart(digits + 1, "0");
-  const fraction = sum.slice(sum.length - digits).replace(/0+$/, "");
-  return `${sum.slice(0, sum.length - digits)}${digits === 0 || fraction === "" ? "" : `.${fraction}`}`;
+  const sum = scale(a, digits) + scale(b, digits);
+  const text = (sum < 0n ? -sum : sum).toString().padStart(digits + 1, "0");
+  const fraction = text.slice(text.length - digits).replace(/0+$/, "");
+  const whole = `${sum < 0n ? "-" : ""}${text.slice(0, text.length - digits)}`;
+  return `${whole}${digits === 0 || fraction === "" ? "" : `.${fraction}`}`;
 }
 
 function rowsOf(statement: Statement): Row[] {
@@ -126,6 +150,10 @@ function toShareRow(share: Statement["intent"]["shares"][number]): Row {
     attributed_hour: share.attributedHour,
     base_units: share.baseUnits,
   };
+}
+
+function toLine(row: Row): string {
+  return `${COLUMNS.map((column) => quote(row[column] ?? "")).join(",")}${LINE_END}`;
 }
 
 /** RFC 4180: a field with a comma, a quote or a line end is quoted, quotes are doubled. */
