@@ -140,11 +140,13 @@ describe("createMarketplace()", () => {
       processedQuantity: 17,
       reconStatus: "NewWord",
     };
-    respond = () => ({ status: 200, body: [row] });
+    const date = "Tue, 24 Nov 2026 10:00:00 GMT";
+    respond = () => ({ status: 200, body: [row], headers: { date } });
     const read = { day: "20261122", usageResourceId: "G", dimension: "a", planId: "starter", quantity: "17.5" };
     expect(await marketplace.list("20261120")).toEqual({
       ok: true,
       rows: [{ ...read, processed: "17", reconStatus: "NewWord" }],
+      dateMs: Date.parse(date),
     });
     expect(requests[0]?.url).toBe("/api/usageEvents?usageStartDate=2026-11-20T00%3A00%3A00Z&api-version=2018-08-31");
   });
