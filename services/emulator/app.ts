@@ -6,6 +6,7 @@ import { ConfigError } from "#runtime/config.ts";
 import { withHealth } from "#runtime/health.ts";
 import { createLogger, type Logger } from "#runtime/log.ts";
 import { BodyTooLargeError, startServer, type RunningServer, type ServerOptions } from "#runtime/server.ts";
+import { createContentSafetyRouter, type ContentSafetySettings } from "./content-safety.ts";
 import { createControlRouter } from "./control.ts";
 import { createImdsRouter } from "./imds.ts";
 import { createIssuerRouter } from "./issuer.ts";
@@ -17,9 +18,9 @@ import { createKeeper, readStateFile } from "./state-file.ts";
 import { EVENTS_DEFAULT, restoreState, takeState } from "./state.ts";
 import { createWorld, type World } from "./world.ts";
 
-export type StandInName = "metering" | "model" | "issuer" | "control" | "imds";
+export const STAND_INS = ["metering", "model", "contentSafety", "issuer", "control", "imds"] as const;
 
-export const STAND_INS: readonly StandInName[] = ["metering", "model", "issuer", "control", "imds"];
+export type StandInName = (typeof STAND_INS)[number];
 
 /** Where a listener binds; port 0 asks for a free one. */
 interface Address {
@@ -30,7 +31,7 @@ interface Address {
 /** The default is a whole emulator on free ports of the loopback address. */
 export interface EmulatorOptions {
   readonly standIns: readonly StandInName[];
-  /** Metering, model and issuer. */
+  /** Metering, model, Content Safety and issuer. */
   readonly main: Address;
   readonly control: Address;
   readonly imds: Address;
@@ -41,6 +42,7 @@ export interface EmulatorOptions {
   /** Resources, identities and switches at the start and after a reset. */
   readonly seed: Seed;
   readonly model: ModelSettings;
+  readonly contentSafety: ContentSafetySettings;
   /** Processes with the same keys believe each other's tokens; random if empty. */
   readonly keys: KeyRingOptions;
   readonly offsetSeconds: number;
@@ -53,7 +55,7 @@ export interface EmulatorOptions {
 }
 
 export interface Emulator {
-  /** Base of metering (`/api`), model (`/openai/v1`, `/v1`) and issuer. */
+  /** Base of metering (`/api`), model (`/openai/v1`, `/v1`), Content Safety (`/contentsafety`) and issuer. */
   readonly url: string;
   readonly controlUrl: string;
   readonly imdsUrl: string;
@@ -72,6 +74,7 @@ function withDefaults(given: Partial<EmulatorOptions>): EmulatorOptions {
     imds: FREE_LOOPBACK,
     seed: emptySeed,
     model: { auth: "Key", apiKeys: [], deployments: [] },
+    contentSafety: { keys: [] },
     keys: {},
     offsetSeconds: 0,
     eventsMax: EVENTS_DEFAULT,
@@ -148,6 +151,7 @@ function createRouters(
     main: [
       ...when("metering", () => createMeteringRouter(world)),
       ...when("model", () => createModelRouter(world, options.model)),
+      ...when("contentSafety", () => createContentSafetyRouter(world, options.contentSafety)),
       ...when("issuer", () => createIssuerRouter(world, issuerUrl)),
     ],
     control: when("control", () => createControlRouter(world, options.seed)),
@@ -188,7 +192,7 @@ function answerUnknown(context: Context, layers: Router["stack"]): void {
     context.body = { error: { code: "MethodNotAllowed", message } };
     return;
   }
-  const paths = [...new Set(layers.map((layer) => String(layer.path)))];
+  const paths = [...new Set(layers.map((layer) => String(layer.path).replaceAll("\\", "")))];
   context.status = 404;
   context.body = { error: { code: "NotFound", message: `Cannot find ${path}`, paths } };
 }

@@ -20,9 +20,9 @@ const port = (value: number) => z.coerce.number().int().min(0).max(65_535).defau
 /** The environment of the emulator. */
 const environment = z.object({
   /** Which stand-ins this process runs, separated by commas. */
-  STAND_INS: list.pipe(z.array(z.enum(["metering", "model", "issuer", "control", "imds"]))),
+  STAND_INS: list.pipe(z.array(z.enum(STAND_INS))),
   HOST: z.string().default("0.0.0.0"),
-  /** Metering, model and issuer. */
+  /** Metering, model, Content Safety and issuer. */
   PORT: port(8080),
   CONTROL_PORT: port(8081),
   IMDS_HOST: z.string().default("0.0.0.0"),
@@ -47,6 +47,8 @@ const environment = z.object({
   /** The keys that are accepted; any if empty. */
   MODEL_API_KEYS: list,
   MODEL_DEPLOYMENTS: list,
+  /** The keys that Content Safety accepts; any if empty. */
+  CONTENT_SAFETY_KEYS: list,
   CLOCK_OFFSET_SECONDS: z.coerce.number().int().min(0).max(315_360_000).default(0),
   /** A JSON file that keeps the state over restarts. */
   STATE_FILE: z.string().min(1).optional(),
@@ -69,7 +71,7 @@ export interface EmulatorConfig {
 export function readConfig(env: NodeJS.ProcessEnv): EmulatorConfig {
   const settings = parseConfig(environment, env, {
     subject: "the environment of the emulator",
-    secrets: ["SIGNING_SEED", "MODEL_API_KEYS"],
+    secrets: ["SIGNING_SEED", "MODEL_API_KEYS", "CONTENT_SAFETY_KEYS"],
   });
   const pem = settings.SIGNING_KEY_FILE === undefined ? undefined : readText(settings.SIGNING_KEY_FILE);
   const options: Partial<EmulatorOptions> = {
@@ -80,6 +82,7 @@ export function readConfig(env: NodeJS.ProcessEnv): EmulatorConfig {
     ...readTls(settings),
     seed: settings.RESOURCES_FILE === undefined ? emptySeed : readSeed(settings.RESOURCES_FILE),
     model: { auth: settings.MODEL_AUTH, apiKeys: settings.MODEL_API_KEYS, deployments: settings.MODEL_DEPLOYMENTS },
+    contentSafety: { keys: settings.CONTENT_SAFETY_KEYS },
     offsetSeconds: settings.CLOCK_OFFSET_SECONDS,
     eventsMax: settings.EVENTS_MAX,
     ...(settings.STATE_FILE === undefined ? {} : { stateFile: settings.STATE_FILE }),

@@ -1,6 +1,8 @@
 import { Router } from "@koa/router";
 import { z } from "zod";
 import { addBooks } from "./control-books.ts";
+import { addContentSafety } from "./control-content-safety.ts";
+import { contentRulesSchema } from "./content-safety-rules.ts";
 import { addClock } from "./control-clock.ts";
 import { command, refuse, show } from "./control-kit.ts";
 import { addResources } from "./control-resources.ts";
@@ -28,6 +30,7 @@ export function createControlRouter(world: World, seed: Seed): Router {
   addBooks(router, world);
   addFaults(router, world);
   addModel(router, world);
+  addContentSafety(router, world);
   addTokens(router, world);
   addSwitches(router, world);
   addState(router, world, seed);
@@ -45,7 +48,13 @@ export function createControlRouter(world: World, seed: Seed): Router {
 
 /** JSON Schemas of what people write, with the meaning of each switch and fault. */
 function describeInputs(): Record<string, unknown> {
-  const schemas = { switches: switchesSchema, fault: faultSchema, resource: resourceSchema, state: stateSchema };
+  const schemas = {
+    switches: switchesSchema,
+    fault: faultSchema,
+    resource: resourceSchema,
+    contentSafety: contentRulesSchema,
+    state: stateSchema,
+  };
   return Object.fromEntries(
     Object.entries(schemas).map(([key, schema]) => [key, z.toJSONSchema(schema, { io: "input" })]),
   );

@@ -42,7 +42,7 @@ describe("the commands of docs/emulator.md, as they are written, against the rea
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   it("are there", () => {
-    expect([script.length, blocks("sh").length]).toEqual([3, 6]);
+    expect([script.length, blocks("sh").length]).toEqual([4, 7]);
   });
 
   it("print what the page says, in its order", () => {

@@ -6,6 +6,7 @@ export const ROUTES = {
   model: ["chat", "responses", "embeddings", "models"],
   issuer: ["discovery", "jwks", "token"],
   imds: ["token", "versions", "instance", "attested"],
+  contentSafety: ["shieldPrompt", "analyze"],
 } as const;
 
 export type StandIn = keyof typeof ROUTES;
@@ -16,7 +17,7 @@ const FAULTS_MAX = 1000;
 
 /** Which requests a fault strikes: by place, and how often or how long. */
 const target = {
-  standIn: z.enum(["metering", "model", "issuer", "imds"]),
+  standIn: z.enum(["metering", "model", "issuer", "imds", "contentSafety"]),
   route: z.string().max(64).optional(),
   /** Requests that pass before it strikes. */
   skip: z.int().min(0).max(1_000_000).optional(),
@@ -86,23 +87,38 @@ const kinds = [
     .describe(
       "A Duplicate without its `acceptedMessage`, or with that of another dimension or hour: `variant` is `NoAcceptedMessage`, `OtherDimension` or `OtherHour`.",
     ),
+  z
+    .strictObject({
+      kind: z.literal("StrangeAnalysis"),
+      variant: z.enum(["Empty", "OneMissing", "Texts"]),
+      ...target,
+    })
+    .describe(
+      "Content Safety answers 200 without its fields, without the last document or category, or with texts for booleans and numbers: `variant` is `Empty`, `OneMissing` or `Texts`.",
+    ),
 ] as const;
 
-/** The kinds that make sense in some routes of the metering API only, and are not used up by others. */
-const METERING_ROUTES: Readonly<Record<string, readonly string[]>> = {
-  DelayedRequest: ["usageEvent", "batchUsageEvent"],
-  ForeignWriter: ["usageEvent", "batchUsageEvent"],
-  StrangeDuplicate: ["usageEvent", "batchUsageEvent"],
-  ShuffledResults: ["batchUsageEvent"],
-  MissingResults: ["batchUsageEvent"],
-  ItemStatus: ["batchUsageEvent"],
+interface KindPlace {
+  readonly standIn: StandIn;
+  readonly routes: readonly string[];
+}
+
+/** The kinds that make sense in some routes only, and are not used up by others. */
+const PLACES: Readonly<Record<string, KindPlace>> = {
+  DelayedRequest: { standIn: "metering", routes: ["usageEvent", "batchUsageEvent"] },
+  ForeignWriter: { standIn: "metering", routes: ["usageEvent", "batchUsageEvent"] },
+  StrangeDuplicate: { standIn: "metering", routes: ["usageEvent", "batchUsageEvent"] },
+  ShuffledResults: { standIn: "metering", routes: ["batchUsageEvent"] },
+  MissingResults: { standIn: "metering", routes: ["batchUsageEvent"] },
+  ItemStatus: { standIn: "metering", routes: ["batchUsageEvent"] },
+  StrangeAnalysis: { standIn: "contentSafety", routes: ROUTES.contentSafety },
 };
 
 export const faultSchema = z.discriminatedUnion("kind", kinds).superRefine((fault, context) => {
-  const meteringRoutes = METERING_ROUTES[fault.kind];
-  const routes: readonly string[] = meteringRoutes ?? ROUTES[fault.standIn];
-  if (meteringRoutes && fault.standIn !== "metering")
-    context.addIssue({ code: "custom", path: ["standIn"], message: `must be metering for ${fault.kind}` });
+  const place = PLACES[fault.kind];
+  const routes: readonly string[] = place?.routes ?? ROUTES[fault.standIn];
+  if (place && fault.standIn !== place.standIn)
+    context.addIssue({ code: "custom", path: ["standIn"], message: `must be ${place.standIn} for ${fault.kind}` });
   else if (fault.route !== undefined && !routes.includes(fault.route))
     context.addIssue({ code: "custom", path: ["route"], message: `must be one of ${routes.join(", ")}` });
 });
@@ -169,7 +185,7 @@ function withEnd(fault: Fault, nowMs: number): Fault {
 }
 
 function isHit(fault: Fault, request: { readonly standIn: StandIn; readonly route: string }): boolean {
-  const routes = METERING_ROUTES[fault.kind];
+  const routes = PLACES[fault.kind]?.routes;
   if (fault.standIn !== request.standIn || (routes && !routes.includes(request.route))) return false;
   return fault.route === undefined || fault.route === request.route;
 }

@@ -10,6 +10,7 @@ import {
   type Prompt,
   type ToolChoice,
 } from "./model-prompt.ts";
+import { choiceFilter, chunkFilter, promptFilter } from "./model-filter.ts";
 import type { Answer } from "./model-script.ts";
 import { deltaFrame, splitText, type Frame } from "./model-stream.ts";
 import type { AnswerMeta } from "./model-answer.ts";
@@ -109,7 +110,7 @@ export function chatBody(request: ChatRequest, answer: Answer, meta: AnswerMeta)
       annotations: [],
       ...(calls.length > 0 ? { tool_calls: calls } : {}),
     },
-    ...contentFilter(answer, meta),
+    ...(meta.azure ? choiceFilter(answer) : {}),
   };
   return {
     id: meta.id,
@@ -117,7 +118,7 @@ export function chatBody(request: ChatRequest, answer: Answer, meta: AnswerMeta)
     created: meta.createdSeconds,
     model: request.model,
     system_fingerprint: "fp_emulator",
-    ...(meta.azure ? { prompt_filter_results: promptFilter() } : {}),
+    ...(meta.azure ? { prompt_filter_results: promptFilter(answer) } : {}),
     choices: Array.from({ length: request.n ?? 1 }, (_, index) => ({ index, ...choice })),
     usage: chatUsage(meta),
   };
@@ -136,14 +137,16 @@ export function* chatFrames(request: ChatRequest, answer: Answer, meta: AnswerMe
     ...(withUsage ? { usage: null } : {}),
     ...rest,
   });
-  if (meta.azure) yield deltaFrame(chunk([], { prompt_filter_results: promptFilter() }), "");
+  if (meta.azure) yield deltaFrame(chunk([], { prompt_filter_results: promptFilter(answer) }), "");
+  const inChunks = meta.azure ? chunkFilter(answer) : {};
+  const atEnd = meta.azure ? choiceFilter(answer) : {};
   for (let index = 0; index < (request.n ?? 1); index += 1) {
-    const choice = (delta: object, finish: string | null = null, rest: object = {}): Record<string, unknown> =>
+    const choice = (delta: object, finish: string | null = null, rest: object = inChunks): Record<string, unknown> =>
       chunk([{ index, delta, logprobs: null, finish_reason: finish, ...rest }]);
     yield deltaFrame(choice({ role: "assistant", content: answer.calls.length > 0 ? null : "", refusal: null }), "");
     for (const piece of splitText(answer.text, answer.chunkTokens)) yield deltaFrame(choice({ content: piece }), piece);
     yield* callFrames(answer, meta, choice);
-    yield deltaFrame(choice({}, answer.finish, contentFilter(answer, meta)), "");
+    yield deltaFrame(choice({}, answer.finish, atEnd), "");
   }
   if (withUsage) yield deltaFrame(chunk([], { usage: chatUsage(meta) }), "");
   yield { data: "[DONE]", deltaBytes: 0 };
@@ -177,25 +180,4 @@ function chatUsage(meta: AnswerMeta): Record<string, unknown> {
       rejected_prediction_tokens: 0,
     },
   };
-}
-
-function contentFilter(answer: Answer, meta: AnswerMeta): Record<string, unknown> {
-  if (answer.filterFailed)
-    return {
-      content_filter_results: {
-        error: { code: "content_filter_error", message: "The contents are not filtered" },
-      },
-    };
-  if (!meta.azure) return {};
-  const filtered = answer.finish === "content_filter";
-  return { content_filter_results: severities(filtered) };
-}
-
-function promptFilter(): readonly unknown[] {
-  return [{ prompt_index: 0, content_filter_results: severities(false) }];
-}
-
-function severities(filtered: boolean): Record<string, unknown> {
-  const safe = { filtered: false, severity: "safe" };
-  return { hate: safe, self_harm: safe, sexual: safe, violence: filtered ? { filtered, severity: "medium" } : safe };
 }

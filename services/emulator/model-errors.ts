@@ -34,26 +34,3 @@ export function statusBody(status: number): Record<string, unknown> {
   const type = status < 500 ? "invalid_request_error" : "server_error";
   return errorBody({ message: `Emulated status ${status}`, type, code: null });
 }
-
-/** Azure's refusal of a filtered prompt. */
-export function filteredBody(): Record<string, unknown> {
-  return {
-    error: {
-      message: "The response was filtered due to the prompt triggering Azure OpenAI's content management policy.",
-      type: null,
-      param: "prompt",
-      code: "content_filter",
-      status: 400,
-      innererror: {
-        code: "ResponsibleAIPolicyViolation",
-        content_filter_result: {
-          hate: { filtered: false, severity: "safe" },
-          jailbreak: { filtered: true, detected: true },
-          self_harm: { filtered: false, severity: "safe" },
-          sexual: { filtered: false, severity: "safe" },
-          violence: { filtered: true, severity: "medium" },
-        },
-      },
-    },
-  };
-}

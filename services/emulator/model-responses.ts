@@ -11,6 +11,7 @@ import {
   type Turn,
 } from "./model-prompt.ts";
 import type { AnswerMeta } from "./model-answer.ts";
+import { responseFilters } from "./model-filter.ts";
 import type { Answer } from "./model-script.ts";
 import { deltaFrame, splitText, type Frame } from "./model-stream.ts";
 
@@ -118,6 +119,7 @@ function responseBody(request: ResponsesRequest, meta: AnswerMeta, end: Response
     incomplete_details: end.status === "incomplete" ? { reason } : null,
     output: (end.output ?? []).map((entry) => entry.done),
     usage: end.answer ? responseUsage(meta) : null,
+    ...(meta.azure ? { content_filters: end.answer ? responseFilters(end.answer) : null } : {}),
     ...requestFields(request),
     ...CONSTANT_FIELDS,
   };

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { FILTER_FAILURES, type FilterFailure } from "./model-filter.ts";
 import { countTokens, type Prompt, type Turn } from "./model-prompt.ts";
 import { buildCall, buildFromSchema, chooseTool, type ToolCall } from "./model-tools.ts";
 
@@ -17,8 +18,8 @@ export interface Answer {
   readonly delayMs: number;
   /** The connection dies after so many chunks (without a stream: before the answer). */
   readonly dieAfterChunks?: number;
-  /** Azure's filter was down: the content passed unfiltered. */
-  readonly filterFailed: boolean;
+  /** Azure's filter was down, the content passed unfiltered, and the answer says so here. */
+  readonly filterFailure?: FilterFailure;
   /** Answered in place of everything else. */
   readonly refusal?: { readonly status: number; readonly retryAfter?: string; readonly filtered: boolean };
 }
@@ -37,7 +38,6 @@ const PLAIN: Answer = {
   cachedTokens: 0,
   chunkTokens: 1,
   delayMs: 0,
-  filterFailed: false,
 };
 const QUOTE_MAX = 4000;
 const TOKENS_MAX = 200_000;
@@ -158,8 +158,9 @@ const DIRECTIVES: Readonly<Record<string, (draft: Draft, rest: string) => void>>
     draft.refusal = { status, filtered: false, ...(retryAfter === undefined ? {} : { retryAfter }) };
   },
   content_filter(draft, rest) {
+    const failure = FILTER_FAILURES[rest];
     if (rest === "answer") draft.finish = "content_filter";
-    else if (rest === "error") draft.filterFailed = true;
+    else if (failure !== undefined) draft.filterFailure = failure;
     else draft.refusal = { status: 400, filtered: true };
   },
 };

@@ -226,11 +226,57 @@ describe("what a script asks for", () => {
     expect(error.headers?.get("retry-after") ?? null).toBe(retryAfter);
   });
 
-  it("[[content_filter answer]] and [[content_filter error]] are marked in a 200", async () => {
+  const down = { error: { code: "content_filter_error", message: "The contents are not filtered" } };
+
+  it("[[content_filter answer]] is marked in a 200", async () => {
     const filtered = await azure.chat.completions.create(say("[[say Bad]] [[content_filter answer]]"));
-    expect(filtered.choices[0]?.finish_reason).toBe("content_filter");
-    const unfiltered = await azure.chat.completions.create(say("[[say Any]] [[content_filter error]]"));
-    expect(JSON.stringify(unfiltered)).toContain("content_filter_error");
+    expect(filtered.choices[0]).toMatchObject({
+      finish_reason: "content_filter",
+      content_filter_results: { violence: { filtered: true } },
+    });
+    const response = await azure.responses.create({ model: MODEL, input: "[[say Bad]] [[content_filter answer]]" });
+    expect(response).toMatchObject({
+      status: "incomplete",
+      incomplete_details: { reason: "content_filter" },
+      content_filters: [
+        { source_type: "prompt", blocked: false },
+        { source_type: "completion", blocked: true },
+      ],
+    });
+  });
+
+  it.each([
+    ["error", { choices: [{ content_filter_results: down }] }],
+    ["error_each_chunk", { choices: [{ content_filter_result: down }] }],
+    ["error_prompt", { prompt_filter_results: [{ content_filter_results: down }] }],
+  ])("[[content_filter %s]]: the filter was down, in JSON", async (rest, expected) => {
+    const text = `[[say Any]] [[content_filter ${rest}]]`;
+    expect(await azure.chat.completions.create(say(text))).toMatchObject(expected);
+    expect(JSON.stringify(await plain.chat.completions.create(say(text)))).not.toContain("content_filter_error");
+    const source = rest === "error_prompt" ? "prompt" : "completion";
+    const { content_filters } = z
+      .object({ content_filters: z.array(z.looseObject({ source_type: z.string() })) })
+      .parse(await azure.responses.create({ model: MODEL, input: text }));
+    expect(content_filters.find((one) => one.source_type === source)).toMatchObject({ content_filter_results: down });
+  });
+
+  it.each([
+    ["error", "end"],
+    ["error_each_chunk", "each"],
+    ["error_prompt", "first"],
+  ])("[[content_filter %s]]: the filter was down, in a stream: %s", async (rest, where) => {
+    const request = { ...say(`[[say One two three four]] [[content_filter ${rest}]]`), stream: true as const };
+    const chunks = (await Array.fromAsync(await azure.chat.completions.create(request))).map((chunk) =>
+      JSON.stringify(chunk).includes("content_filter_error"),
+    );
+    expect(chunks.length).toBeGreaterThan(4);
+    const [first, ...others] = chunks;
+    const last = others.pop();
+    expect({ first, others: [...new Set(others)], last }).toEqual({
+      first: where === "first",
+      others: [where === "each"],
+      last: where === "each" || where === "end",
+    });
   });
 
   it("[[die after n]] cuts the stream after n chunks; the tally has what was sent", async () => {

@@ -5,7 +5,8 @@ import { bearerToken, dropConnection, goneSignal, readJson, toMiddleware } from 
 import { countUsage, type AnswerMeta, type Usage } from "./model-answer.ts";
 import { chatBody, chatFrames, chatSchema, chatToPrompt } from "./model-chat.ts";
 import { embeddingsAnswer, embeddingsSchema } from "./model-embeddings.ts";
-import { errorBody, filteredBody, firstProblem, refuseInvalid, statusBody } from "./model-errors.ts";
+import { errorBody, firstProblem, refuseInvalid, statusBody } from "./model-errors.ts";
+import { filteredBody } from "./model-filter.ts";
 import type { TokenTally } from "./model-memory.ts";
 import type { Prompt } from "./model-prompt.ts";
 import { answerTurns, responseAnswer, responseFrames, responsesSchema, responsesToPrompt } from "./model-responses.ts";

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { contentRulesSchema, defaultContentRules } from "./content-safety-rules.ts";
 import { DELAYED_REQUESTS_MAX, delayedRequestSchema } from "./delayed.ts";
 import { OFFSET_SECONDS_MAX, SPEED_MAX } from "./emulated-clock.ts";
 import { faultSchema } from "./faults.ts";
@@ -55,6 +56,7 @@ export const stateSchema = z
     faults: z.array(faultSchema).max(1000).default([]),
     requests: z.array(requestCountSchema).max(1000).default([]),
     model: modelStateSchema.default({ tallies: [], scripts: [] }),
+    contentSafety: contentRulesSchema.default(defaultContentRules),
   })
   .superRefine((state, context) => {
     const uris = state.resources.map((resource) => resource.resourceUri.toLowerCase());
@@ -99,6 +101,7 @@ export function takeState(world: World): Record<string, unknown> {
     faults: [...world.faults.list(world.time.now())],
     requests: [...world.requests.list()],
     model: world.model.state(),
+    contentSafety: world.contentRules,
   };
 }
 
@@ -122,6 +125,7 @@ export function restoreState(world: World, state: State): void {
   world.faults.load(state.faults);
   world.requests.load(state.requests);
   world.model.load(state.model);
+  world.contentRules = state.contentSafety;
 }
 
 /** The offset that a clock has reached when it ran on since its snapshot. */

@@ -157,6 +157,10 @@ export const switchesSchema = z.strictObject({
     .boolean()
     .default(true)
     .meta({ description: "Whether IMDS still knows an identity whose resources are all deleted", from: "U" }),
+  contentSafetyCharacters: z.enum(["Utf16Units", "CodePoints"]).default("Utf16Units").meta({
+    description: "What Content Safety counts against its limit of 10,000 characters",
+    from: "U",
+  }),
 });
 
 export type Switches = z.output<typeof switchesSchema>;

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Clock } from "#runtime/clock.ts";
 import type { Logger } from "#runtime/log.ts";
+import { defaultContentRules, type ContentRules } from "./content-safety-rules.ts";
 import { createDelayedRequests, type DelayedRequests } from "./delayed.ts";
 import { createEmulatedClock, type EmulatedClock } from "./emulated-clock.ts";
 import { createExchanges, type Exchanges } from "./exchanges.ts";
@@ -42,6 +43,8 @@ export interface World {
   readonly identities: Map<string, Identity>;
   metering: MeteringState;
   switches: Switches;
+  /** What Content Safety finds in texts. */
+  contentRules: ContentRules;
   /** The life of IMDS tokens. */
   tokenLifetimeSeconds: number;
 }
@@ -76,16 +79,18 @@ export async function createWorld(options: WorldOptions): Promise<World> {
     identities: new Map(),
     metering: createMeteringState(),
     switches: options.seed.switches,
+    contentRules: defaultContentRules,
     tokenLifetimeSeconds: TOKEN_LIFETIME_SECONDS,
   };
   resetWorld(world, options.seed);
   return world;
 }
 
-/** Back to the seed: events, faults, delayed requests, switches, identities, counts, tallies. The clock stays, it only goes forward. */
+/** Back to the seed: events, faults, delayed requests, switches, rules of Content Safety, identities, counts, tallies. The clock stays, it only goes forward. */
 export function resetWorld(world: World, seed: Seed): void {
   world.metering = createMeteringState();
   world.switches = seed.switches;
+  world.contentRules = defaultContentRules;
   world.tokenLifetimeSeconds = TOKEN_LIFETIME_SECONDS;
   world.faults.load([]);
   world.delayed.load([]);
