@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { orderDeployments, retryAfterMs } from "./route.ts";
+import { orderDeployments } from "./route.ts";
 import type { ModelRoute } from "./snapshot.ts";
 import { deployment } from "./test-world.ts";
 
@@ -50,20 +50,5 @@ describe("orderDeployments()", () => {
     ]);
     const firsts = Array.from({ length: 100 }, (_, index) => orderDeployments(route, () => index / 100)[0]?.name);
     expect(firsts.filter((name) => name === "large")).toHaveLength(90);
-  });
-});
-
-describe("retryAfterMs()", () => {
-  it.each([
-    [{ "retry-after-ms": "250", "retry-after": "9" }, 250],
-    [{ "x-ms-retry-after-ms": "40" }, 40],
-    [{ "retry-after": "2" }, 2000],
-    [{ "retry-after": "soon" }, undefined],
-    [{ "retry-after": "" }, undefined],
-    [{ "retry-after": "Tue, 24 Nov 2026 12:00:05 GMT" }, 5000],
-    [{ "retry-after": "Wed, 21 Oct 2015 07:28:00 GMT" }, 0],
-    [{}, undefined],
-  ])("of %j is %s", (headers, ms) => {
-    expect(retryAfterMs(headers, Date.parse("2026-11-24T12:00:00Z"))).toBe(ms);
   });
 });

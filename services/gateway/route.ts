@@ -1,4 +1,3 @@
-import type { IncomingHttpHeaders } from "node:http";
 import type { GatewayDeployment } from "#core/api/pod-config.ts";
 import { Refusal } from "#core/errors.ts";
 import { backoffDelayMs } from "#runtime/retry.ts";
@@ -8,6 +7,7 @@ import { createEventSink } from "./events.ts";
 import type { Gateway } from "./gateway.ts";
 import { type ModelOperation, type OpenAIRequest, toUpstreamBody } from "./openai.ts";
 import { answerHeaders, isEventStream, isUsable, passDeclined } from "./pass.ts";
+import { retryAfterMs } from "./retry-after.ts";
 import { settleModel } from "./settle.ts";
 import { endpointOf, type ModelRoute, type Snapshot } from "./snapshot.ts";
 import { createStreamWatch } from "./stream-watch.ts";
@@ -177,21 +177,6 @@ function waitOf(gateway: Gateway, result: TrialResult, attempt: number): { delay
     delayMs: askedMs ?? backoffDelayMs(attempt, BACKOFF, gateway.random),
     askedMs: askedMs ?? Number.POSITIVE_INFINITY,
   };
-}
-
-/** The wait that an upstream asks for, in milliseconds: two spellings of Azure, then the standard's seconds or date. */
-export function retryAfterMs(headers: IncomingHttpHeaders, nowMs: number): number | undefined {
-  for (const [name, unitMs] of [
-    ["retry-after-ms", 1],
-    ["x-ms-retry-after-ms", 1],
-    ["retry-after", 1000],
-  ] as const) {
-    const value = headers[name];
-    const number = typeof value === "string" && value.trim() !== "" ? Number(value) : Number.NaN;
-    if (Number.isFinite(number) && number >= 0) return number * unitMs;
-  }
-  const untilMs = Date.parse(headers["retry-after"] ?? "");
-  return Number.isNaN(untilMs) ? undefined : Math.max(0, untilMs - nowMs);
 }
 
 function toFinalRefusal(result: Exclude<TrialResult, { kind: "answered" }>, shortestWaitMs: number): Refusal {
