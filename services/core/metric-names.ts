@@ -6,6 +6,7 @@ export const METRICS = {
   gatewayRefusals: "supercargo_gateway_refusals_total",
   gatewayUpstreamErrors: "supercargo_gateway_upstream_errors_total",
   gatewayStreamsCut: "supercargo_gateway_streams_cut_total",
+  gatewayFilterDown: "supercargo_gateway_content_filter_down_total",
   gatewayOverheadSeconds: "supercargo_gateway_overhead_seconds",
   genAiRequestDuration: "gen_ai_server_request_duration_seconds",
   genAiInputTokens: "gen_ai_client_inference_usage_input_tokens_total",

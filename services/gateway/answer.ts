@@ -2,6 +2,7 @@ import type { ServerResponse } from "node:http";
 import type { Refusal } from "#core/errors.ts";
 import type { Clock } from "#runtime/clock.ts";
 import type { AnswerHead, Flow, Sink } from "./attempt.ts";
+import { hasFilterError, isFilterDown } from "./content-filter.ts";
 import { toRefusal, writeRefusal } from "./refuse.ts";
 import type { CutSide, Turn } from "./turn.ts";
 import { findUsage, type TokenUsage } from "./usage.ts";
@@ -12,6 +13,8 @@ export interface AnswerReport {
   /** Bytes of what the model wrote, for the case that it reported no usage. */
   readonly outputBytes: number;
   readonly finishReason?: string | undefined;
+  /** Azure's content filter was down, and said so. */
+  readonly filterDown?: boolean;
   readonly cutBy?: CutSide;
 }
 
@@ -45,13 +48,16 @@ export function createJsonSink(options: AnswerOptions): Sink {
   let size = 0;
   let tail = Buffer.alloc(0);
   let isPassing = false;
+  let filterDown = false;
 
   const pass = (): boolean => {
     if (!isPassing) options.beforeFirstByte?.();
     if (!isPassing) response.writeHead(options.head.status, options.headers());
     isPassing = true;
     const joined = Buffer.concat(chunks);
-    tail = Buffer.concat([tail, joined]).subarray(-TAIL_BYTES);
+    const seen = Buffer.concat([tail, joined]);
+    filterDown ||= hasFilterError(seen);
+    tail = seen.subarray(-TAIL_BYTES);
     // The last chunk stays here until it is counted.
     const last = chunks.at(-1);
     const before = chunks.slice(0, -1);
@@ -76,7 +82,8 @@ export function createJsonSink(options: AnswerOptions): Sink {
     end() {
       const [only] = chunks;
       const rest = only !== undefined && chunks.length === 1 ? only : Buffer.concat(chunks);
-      options.settle({ usage: findUsage(isPassing ? tail : rest), outputBytes: size }, (refusal) => {
+      filterDown ||= isPassing ? hasFilterError(Buffer.concat([tail, rest])) : isFilterDown(rest);
+      options.settle({ usage: findUsage(isPassing ? tail : rest), outputBytes: size, filterDown }, (refusal) => {
         if (refusal) refuse(options, refusal);
         else finish(rest);
       });
@@ -84,7 +91,7 @@ export function createJsonSink(options: AnswerOptions): Sink {
     },
     cut(side) {
       if (!isPassing && side !== "client") return false;
-      options.settle({ outputBytes: size, cutBy: side }, () => response.destroy());
+      options.settle({ outputBytes: size, filterDown, cutBy: side }, () => response.destroy());
       return true;
     },
   };

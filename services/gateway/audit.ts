@@ -41,6 +41,7 @@ function toFacts(gateway: Gateway, turn: Turn, { status, refusal }: Verdict): Au
     outputTokens: outcome.outputTokens,
     estimated: outcome.estimated,
     finishReason: outcome.finishReason,
+    contentFilter: outcome.contentFilter,
     cutBy: outcome.cutBy,
     bodyBytes: body?.length,
     bodySha256: body && hash("sha256", body),

@@ -10,10 +10,20 @@ export interface EventScan {
   usageAt: number[];
   /** Of the newest block: where each `"type"` stands that says how a response ended. */
   responseEndAt: number[];
+  /** Of the newest block: where each `"code"` stands that says that Azure's filter was down. */
+  filterErrorAt: number[];
 }
 
 export function createEventScan(deltas: DeltaKeys): EventScan {
-  return { deltas, deltaBytes: 0, finishReason: undefined, isDone: false, usageAt: [], responseEndAt: [] };
+  return {
+    deltas,
+    deltaBytes: 0,
+    finishReason: undefined,
+    isDone: false,
+    usageAt: [],
+    responseEndAt: [],
+    filterErrorAt: [],
+  };
 }
 
 /** Members that hold what the model wrote. Responses events repeat the text when it is done: deltas alone count there. */
@@ -29,6 +39,7 @@ const OPEN_BRACKET = 0x5b;
 
 const FINISH_CHARACTERS_MAX = 32;
 const DONE = "[DONE]";
+const FILTER_ERROR = "content_filter_error";
 const RESPONSE_ENDS = ["response.completed", "response.incomplete", "response.failed"];
 
 /**
@@ -38,6 +49,7 @@ const RESPONSE_ENDS = ["response.completed", "response.incomplete", "response.fa
 export function scanEvents(scan: EventScan, block: Buffer): void {
   if (scan.usageAt.length > 0) scan.usageAt = [];
   if (scan.responseEndAt.length > 0) scan.responseEndAt = [];
+  if (scan.filterErrorAt.length > 0) scan.filterErrorAt = [];
   const { length } = block;
   let at = 0;
   while (at < length) {
@@ -77,9 +89,11 @@ function noteText(
     scan.finishReason = block.toString("latin1", start, Math.min(end, start + FINISH_CHARACTERS_MAX));
   else if (kind === "type" && RESPONSE_ENDS.includes(block.toString("latin1", start, end)))
     scan.responseEndAt.push(start);
+  else if (kind === "code" && end - start === FILTER_ERROR.length && isText(block, start, FILTER_ERROR))
+    scan.filterErrorAt.push(start);
 }
 
-type Kind = "delta" | "finish_reason" | "usage" | "type";
+type Kind = "delta" | "finish_reason" | "usage" | "type" | "code";
 
 /** The keys of each length that mean something, and what: most keys of a stream are none of these. */
 const KEYS: Readonly<Record<DeltaKeys, readonly (readonly (readonly [string, Kind])[])[]>> = {
@@ -90,11 +104,13 @@ const KEYS: Readonly<Record<DeltaKeys, readonly (readonly (readonly [string, Kin
     ["reasoning_content", "delta"],
     ["finish_reason", "finish_reason"],
     ["usage", "usage"],
+    ["code", "code"],
   ]),
   responses: byLength([
     ["delta", "delta"],
     ["type", "type"],
     ["usage", "usage"],
+    ["code", "code"],
   ]),
   none: byLength([
     ["type", "type"],

@@ -125,6 +125,7 @@ class EventSink implements Sink {
       usage: watch.usage(),
       outputBytes: watch.deltaBytes(),
       finishReason: watch.finishReason(),
+      filterDown: watch.isFilterDown(),
       ...(cutBy === undefined ? {} : { cutBy }),
     };
   }

@@ -8,6 +8,7 @@ export interface GatewayMetrics {
   readonly inFlight: Gauge;
   readonly upstreamErrors: Counter<"model" | "deployment" | "reason">;
   readonly streamsCut: Counter<"side">;
+  readonly filterDown: Counter<"model" | "deployment">;
   readonly overheadSeconds: Histogram;
   readonly requestDuration: Histogram<"gen_ai_request_model" | "gen_ai_operation_name">;
   readonly inputTokens: Counter<TokenLabel>;
@@ -45,6 +46,11 @@ export function createGatewayMetrics(registry: Registry): GatewayMetrics {
       "reason",
     ]),
     streamsCut: counter(METRICS.gatewayStreamsCut, "Answers that ended early, by who ended them.", ["side"]),
+    filterDown: counter(
+      METRICS.gatewayFilterDown,
+      "Answers of which Azure's content filter judged nothing, as it was down (content_filter_error).",
+      ["model", "deployment"],
+    ),
     overheadSeconds: new Histogram({
       name: METRICS.gatewayOverheadSeconds,
       help: "Time in the gateway itself, from the request's first byte: all but waiting for the upstream.",

@@ -39,6 +39,7 @@ function recordModel(gateway: Gateway, turn: Turn, { call, report, count, refusa
   outcome.outputTokens = count.usage.outputTokens;
   outcome.estimated = count.isEstimated;
   if (report.finishReason !== undefined) outcome.finishReason = report.finishReason;
+  noteFilterDown(gateway, turn, { report, alias: call.route.alias });
   const labels = {
     gen_ai_operation_name: call.operation === "embeddings" ? "embeddings" : "chat",
     gen_ai_provider_name: providerOf(call, turn.outcome.deployment),
@@ -91,6 +92,17 @@ function countOrAudit(gateway: Gateway, turn: Turn, count: () => void): void {
     auditTurn(gateway, turn, refused(toRefusal(error)));
     throw error;
   }
+}
+
+/** Azure's filter judged nothing of what passed: somebody should know, and the record must say so. */
+function noteFilterDown(
+  gateway: Gateway,
+  turn: Turn,
+  { report, alias }: { readonly report: AnswerReport; readonly alias: string },
+): void {
+  if (!report.filterDown) return;
+  turn.outcome.contentFilter = "down";
+  gateway.metrics.filterDown.inc({ model: alias, deployment: turn.outcome.deployment ?? "other" });
 }
 
 function noteCut(gateway: Gateway, turn: Turn, report: AnswerReport): void {

@@ -6,6 +6,7 @@ const chunk = (delta: object, extra: object = {}): string =>
   `data: ${JSON.stringify({ choices: [{ index: 0, delta, finish_reason: null }], ...extra })}\n\n`;
 const usage = { prompt_tokens: 9, completion_tokens: 4, prompt_tokens_details: { cached_tokens: 2 } };
 const usageChunk = `data: ${JSON.stringify({ choices: [], usage })}\n\n`;
+const filterError = { error: { code: "content_filter_error", message: "The contents are not filtered" } };
 const done = "data: [DONE]\n\n";
 
 function watchOf(blocks: readonly string[], options: StreamWatchOptions = { dropsUsageChunk: true, deltas: "chat" }) {
@@ -67,6 +68,21 @@ describe("createStreamWatch() on chat", () => {
     expect(watch.deltaBytes()).toBe(8 + 2 + 9);
   });
 
+  it.each([
+    ["in each chunk", { content_filter_result: filterError }, true],
+    ["at the end", { content_filter_results: filterError }, true],
+    ["only as what the model wrote", { delta: { content: JSON.stringify(filterError) } }, false],
+    [
+      "only in a tool's arguments",
+      { delta: { tool_calls: [{ function: { arguments: JSON.stringify(filterError) } }] } },
+      false,
+    ],
+  ])("tells that Azure's filter was down, %s", (_, choice, isDown) => {
+    const { watch, passed } = watchOf([chunk({ content: "Hi" }), `data: ${JSON.stringify({ choices: [choice] })}\n\n`]);
+    expect(watch.isFilterDown()).toBe(isDown);
+    expect(passed).toContain(JSON.stringify(choice));
+  });
+
   it("tells the finish reason", () => {
     const { watch } = watchOf([`data: {"choices":[{"delta":{},"finish_reason":"length"}]}\n\n`]);
     expect(watch.finishReason()).toBe("length");
@@ -122,6 +138,14 @@ describe("createStreamWatch() on responses", () => {
     expect(watch.isComplete()).toBe(true);
     expect(watch.usage()).toEqual({ inputTokens: 7, cachedInputTokens: 1, outputTokens: 5 });
     expect(watch.finishReason()).toBe(end);
+  });
+
+  it("tells that Azure's filter was down, and does not take a client's own metadata for it", () => {
+    const created = event("response.created", { response: { metadata: filterError.error, content_filters: null } });
+    const end = { content_filters: [{ source_type: "completion", content_filter_results: filterError }] };
+    expect(watchOf([created], responses).watch.isFilterDown()).toBe(false);
+    const { watch } = watchOf([created, event("response.completed", { response: end })], responses);
+    expect(watch.isFilterDown()).toBe(true);
   });
 
   it("counts deltas alone, not their repetition when done", () => {

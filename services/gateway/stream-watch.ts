@@ -1,3 +1,4 @@
+import { isFilterDownAt } from "./content-filter.ts";
 import { createEventScan, type DeltaKeys, scanEvents } from "./event-scan.ts";
 import { eventAround, eventData } from "./sse.ts";
 import { type TokenUsage, toTokenUsage } from "./usage.ts";
@@ -20,6 +21,8 @@ export interface StreamWatch {
   /** Bytes of text and arguments in deltas so far: what a cut stream is counted by. */
   deltaBytes(): number;
   finishReason(): string | undefined;
+  /** Whether an event has said that Azure's content filter was down: what it would have judged passed unfiltered. */
+  isFilterDown(): boolean;
   /** First and newest block, to tell a Responses client how its stream ended. */
   ends(): { readonly first: Buffer; readonly last: Buffer };
 }
@@ -29,6 +32,7 @@ export function createStreamWatch(options: StreamWatchOptions): StreamWatch {
   let usage: TokenUsage | undefined;
   const scan = createEventScan(options.deltas);
   let responseEnd: string | undefined;
+  let filterDown = false;
   let first = none;
   let last = none;
 
@@ -46,6 +50,8 @@ export function createStreamWatch(options: StreamWatchOptions): StreamWatch {
       last = block;
       scanEvents(scan, block);
       if (scan.responseEndAt.length > 0) responseEnd ??= findResponseEnd(block, scan.responseEndAt);
+      // Azure repeats it in each chunk: one is enough.
+      if (scan.filterErrorAt.length > 0) filterDown ||= scan.filterErrorAt.some((at) => isFilterDownAt(block, at));
       if (scan.usageAt.length === 0) return [block];
       const dropped = scan.usageAt.map((at) => readUsage(block, at)).filter((bounds) => bounds !== undefined);
       return dropped.length === 0 ? [block] : without(block, dropped);
@@ -54,6 +60,7 @@ export function createStreamWatch(options: StreamWatchOptions): StreamWatch {
     isComplete: () => scan.isDone || responseEnd !== undefined,
     deltaBytes: () => scan.deltaBytes,
     finishReason: () => responseEnd ?? (options.deltas === "chat" ? scan.finishReason : undefined),
+    isFilterDown: () => filterDown,
     ends: () => ({ first, last }),
   };
 }

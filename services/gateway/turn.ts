@@ -18,6 +18,8 @@ interface Outcome {
   outputTokens?: number;
   estimated?: boolean;
   finishReason?: string;
+  /** Azure's own filter was down: nothing judged the content. */
+  contentFilter?: "down";
   cutBy?: CutSide;
 }
 
