@@ -24,6 +24,10 @@ describe("createUpstreamCredentials()", () => {
       ok: true,
       headers: { authorization: "Bearer secret-1" },
     });
+    expect(credentials.headerFor({ ...azure(), type: "ContentSafety" })).toEqual({
+      ok: true,
+      headers: { "ocp-apim-subscription-key": "secret-1" },
+    });
     expect(credentials.headerFor({ ...azure(), auth: { type: "None" } })).toEqual({ ok: true, headers: {} });
     expect(credentials.headerFor({ ...azure(), auth: { type: "WorkloadIdentity" } })).toEqual({
       ok: true,

@@ -1,4 +1,4 @@
-import type { GatewayDeployment } from "#core/api/pod-config.ts";
+import type { GatewayDeployment, UpstreamAuth } from "#core/api/pod-config.ts";
 import { type WatchedFile, watchFile } from "#runtime/watched-file.ts";
 
 /** An Entra token kept fresh elsewhere; nothing before the first one came. */
@@ -6,13 +6,19 @@ export interface TokenSource {
   current(): string | undefined;
 }
 
-type CredentialHeader =
+export type CredentialHeader =
   | { readonly ok: true; readonly headers: Readonly<Record<string, string>> }
   | { readonly ok: false; readonly reason: string };
 
-/** Our own credentials towards models: never the caller's. */
+/** Whom a credential is for: where a key stands depends on it. */
+interface Audience {
+  readonly type: GatewayDeployment["type"] | "ContentSafety";
+  readonly auth: UpstreamAuth;
+}
+
+/** Our own credentials towards models and guardrails: never the caller's. */
 export interface UpstreamCredentials {
-  headerFor(deployment: GatewayDeployment): CredentialHeader;
+  headerFor(upstream: Audience): CredentialHeader;
   /** Reads secrets again that changed. */
   refresh(): void;
   /** Forgets secrets that no configuration names any more. */
@@ -27,8 +33,8 @@ export function createUpstreamCredentials(entra: TokenSource): UpstreamCredentia
     return known;
   };
   return {
-    headerFor(deployment) {
-      switch (deployment.auth.type) {
+    headerFor({ type, auth }) {
+      switch (auth.type) {
         case "None":
           return { ok: true, headers: {} };
         case "WorkloadIdentity": {
@@ -37,10 +43,10 @@ export function createUpstreamCredentials(entra: TokenSource): UpstreamCredentia
           return { ok: true, headers: { authorization: `Bearer ${token}` } };
         }
         case "SecretFile": {
-          const secret = secretOf(deployment.auth.file);
+          const secret = secretOf(auth.file);
           const value = secret.current()?.value;
           if (value === undefined) return { ok: false, reason: secret.problem() ?? "the secret is not there" };
-          return { ok: true, headers: toHeader(deployment.type, value) };
+          return { ok: true, headers: toHeader(type, value) };
         }
       }
     },
@@ -61,7 +67,14 @@ export function parseSecret(text: string): string {
   return value;
 }
 
-/** Azure OpenAI takes keys in `api-key`; everyone else as a bearer token. */
-function toHeader(type: GatewayDeployment["type"], secret: string): Record<string, string> {
-  return type === "AzureOpenAI" ? { "api-key": secret } : { authorization: `Bearer ${secret}` };
+/** Azure OpenAI takes keys in `api-key`, Content Safety in the header of all Azure AI services; everyone else as a bearer token. */
+function toHeader(type: Audience["type"], secret: string): Record<string, string> {
+  switch (type) {
+    case "AzureOpenAI":
+      return { "api-key": secret };
+    case "ContentSafety":
+      return { "ocp-apim-subscription-key": secret };
+    case "OpenAI":
+      return { authorization: `Bearer ${secret}` };
+  }
 }

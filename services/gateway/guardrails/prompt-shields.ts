@@ -1,0 +1,118 @@
+import { z } from "zod";
+import { type CheckResult, CLEAN, checkAll } from "./check.ts";
+import type { CleanMemo } from "./clean-memo.ts";
+import { callContentSafety, type CheckTime, type ContentSafety } from "./content-safety.ts";
+import { splitText } from "./split-text.ts";
+import { withCheckTime } from "./check-time.ts";
+
+/** What of a request is asked about, by where it came from. */
+export interface ShieldTexts {
+  /** What users wrote. */
+  readonly prompts: readonly string[];
+  /** Tool results, retrieved texts, files: one by one. */
+  readonly documents: readonly string[];
+}
+
+export interface PromptShieldsOptions {
+  readonly service: ContentSafety;
+  readonly memo: CleanMemo;
+  /** For all calls of one check, retries and waits included. */
+  readonly timeoutMs: number;
+}
+
+/** Azure's limits (text:shieldPrompt, 2024-09-01), in characters: UTF-16 units are never fewer. */
+const CHARACTERS_MAX = 10_000;
+const DOCUMENTS_MAX = 5;
+/** An attack of this length is seen whole wherever a text had to be cut. */
+export const SHIELD_OVERLAP = 1_000;
+/** 300,000 characters or so of each kind; a text beyond that is a failure. */
+export const SHIELD_CALLS_MAX = 32;
+const PARALLEL_MAX = 4;
+
+/** One call of the API. */
+export interface ShieldCall {
+  readonly userPrompt?: string;
+  readonly documents: readonly string[];
+}
+
+/** Asks Prompt Shields about all of a request's texts, in as many calls as their length needs. */
+export async function checkPromptShields(
+  options: PromptShieldsOptions,
+  texts: ShieldTexts,
+  cut: AbortSignal,
+): Promise<CheckResult> {
+  const { clock } = options.service;
+  const nowMs = clock.monotonic();
+  const isNew = (kind: string) => (part: string) => !options.memo.has(kind, part, nowMs);
+  const parts = toShieldParts(texts);
+  const calls = packShieldCalls({
+    prompts: parts.prompts.filter(isNew("prompt")),
+    documents: parts.documents.filter(isNew("document")),
+  });
+  if (calls.length === 0) return CLEAN;
+  if (calls.length > SHIELD_CALLS_MAX) return { kind: "failed", reason: "too_long" };
+  return withCheckTime({ clock, timeoutMs: options.timeoutMs, cut }, (time, stop) =>
+    checkAll(calls, { parallel: PARALLEL_MAX, check: (call) => shieldOnce(options, call, time), stop }),
+  );
+}
+
+/** All texts as parts that Azure takes. What users wrote is one text, so that an attack in pieces is seen as one. */
+export function toShieldParts({ prompts, documents }: ShieldTexts): ShieldTexts {
+  const split = { partMax: CHARACTERS_MAX, overlap: SHIELD_OVERLAP };
+  return {
+    prompts: splitText(prompts.join("\n").toWellFormed(), split),
+    documents: documents.flatMap((document) => splitText(document.toWellFormed(), split)),
+  };
+}
+
+/** The parts as few calls, each with one prompt and as many documents as fit. */
+export function packShieldCalls({ prompts, documents }: ShieldTexts): ShieldCall[] {
+  const batches: string[][] = [];
+  let room = 0;
+  for (const document of documents) {
+    const last = batches.at(-1);
+    if (last !== undefined && last.length < DOCUMENTS_MAX && document.length <= room) last.push(document);
+    else {
+      batches.push([document]);
+      room = CHARACTERS_MAX;
+    }
+    room -= document.length;
+  }
+  return Array.from({ length: Math.max(prompts.length, batches.length) }, (_, index) => {
+    const userPrompt = prompts[index];
+    return { ...(userPrompt === undefined ? {} : { userPrompt }), documents: batches[index] ?? [] };
+  });
+}
+
+const analysis = z.object({ attackDetected: z.boolean() });
+const answerSchema = z.object({
+  userPromptAnalysis: analysis.nullish(),
+  documentsAnalysis: z.array(analysis).nullish(),
+});
+
+async function shieldOnce(options: PromptShieldsOptions, call: ShieldCall, time: CheckTime): Promise<CheckResult> {
+  const result = await callContentSafety(options.service, { operation: "shieldPrompt", body: call }, time);
+  if (!result.ok) return { kind: "failed", reason: result.reason };
+  const { data: answer } = answerSchema.safeParse(result.answer);
+  const verdict = answer === undefined ? UNREADABLE : judge(answer, call);
+  if (verdict.kind === "clean") remember(options, call);
+  return verdict;
+}
+
+const UNREADABLE: CheckResult = { kind: "failed", reason: "unreadable_answer" };
+
+/** Each part has its verdict, or there is none: silence is not innocence. */
+function judge(answer: z.output<typeof answerSchema>, call: ShieldCall): CheckResult {
+  const prompt = answer.userPromptAnalysis?.attackDetected;
+  const documents = answer.documentsAnalysis ?? [];
+  if (prompt === true) return { kind: "hit", rule: "prompt_attack" };
+  if (documents.some((each) => each.attackDetected)) return { kind: "hit", rule: "document_attack" };
+  const isWhole = (call.userPrompt === undefined || prompt === false) && documents.length === call.documents.length;
+  return isWhole ? CLEAN : UNREADABLE;
+}
+
+function remember({ memo, service }: PromptShieldsOptions, call: ShieldCall): void {
+  const nowMs = service.clock.monotonic();
+  if (call.userPrompt !== undefined) memo.add("prompt", call.userPrompt, nowMs);
+  for (const document of call.documents) memo.add("document", document, nowMs);
+}
