@@ -27,7 +27,11 @@ describe("unsupportedFields()", () => {
     [declaring(17), "spec.tools with 17 declared dimensions is not supported by this version: use at most 16"],
     [
       { guardrails: [{ name: "a", type: "LocalRules", phase: "Input" }] },
-      "spec.guardrails is not supported by this version: remove it",
+      "spec.guardrails.type LocalRules of a is not supported by this version: remove it",
+    ],
+    [
+      { guardrails: [{ name: "a", type: "AnalyzeText", phase: "Output", contentSafety: { endpoint: "https://x" } }] },
+      "spec.guardrails.phase Output of a is not supported by this version: use Input",
     ],
     [
       { limits: [{ name: "a", dimension: "tokens", window: "Day", hard: "1" }] },

@@ -21,7 +21,14 @@ const RULES: readonly Rule[] = [
       unsupported(`spec.tools with ${declared.size} declared dimensions`, `use at most ${DECLARED_DIMENSIONS_MAX}`),
     ];
   },
-  (spec) => (spec.guardrails?.length ? [unsupported("spec.guardrails", "remove it")] : []),
+  (spec) =>
+    (spec.guardrails ?? [])
+      .filter(({ type }) => type === "LocalRules")
+      .map(({ name }) => unsupported(`spec.guardrails.type LocalRules of ${name}`, "remove it")),
+  (spec) =>
+    (spec.guardrails ?? [])
+      .filter(({ type, phase }) => type === "AnalyzeText" && phase === "Output")
+      .map(({ name }) => unsupported(`spec.guardrails.phase Output of ${name}`, "use Input")),
   (spec) => (spec.limits?.length ? [unsupported("spec.limits", "use spec.budgets and the limits of functions")] : []),
   (spec) =>
     (["tokens", "durationSeconds", "costMicros"] as const)

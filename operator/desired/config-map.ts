@@ -10,6 +10,7 @@ import type {
 import { audienceOf, POD_PATHS, POD_PORTS, serviceAccountSubject } from "#core/pod-paths.ts";
 import { CONFIG_MAPS } from "#runtime/kube/resources.ts";
 import { canonicalJson, sha256 } from "../canonical.ts";
+import { toGatewayGuardrail } from "./guardrails.ts";
 import { type DesiredInput, serviceAccountOf, serviceHost } from "./input.ts";
 import { child, childName, type Component, type DesiredObject } from "./names.ts";
 
@@ -59,6 +60,9 @@ function gatewayConfig(input: DesiredInput): GatewayConfig {
     })),
     // Left out where there is none: the digest of an agent without issuers stays what it was.
     ...(spec.exposure.auth.oidc?.length ? { oidc: spec.exposure.auth.oidc.map(toOidcIssuer) } : {}),
+    ...(spec.guardrails?.length
+      ? { guardrails: spec.guardrails.flatMap((guardrail) => toGatewayGuardrail(guardrail, toAuth)) }
+      : {}),
     serviceIdentity: serviceIdentity(input, "gateway"),
   };
 }

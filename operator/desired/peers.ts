@@ -59,7 +59,16 @@ export function endpointsOf(spec: AgentDeploymentSpec): Endpoint[] {
     url: oidc.jwksUri ?? oidc.issuer,
     egress: oidc.egress,
   }));
-  return [...models, ...tools, ...issuers];
+  return [...models, ...tools, ...issuers, ...guardrailEndpoints(spec)];
+}
+
+function guardrailEndpoints(spec: AgentDeploymentSpec): Endpoint[] {
+  return (spec.guardrails ?? []).flatMap(({ contentSafety }, g): Endpoint[] => {
+    if (contentSafety === undefined) return [];
+    const field = `spec.guardrails[${g}].contentSafety`;
+    const own: Endpoint = { field, component: "gateway", url: contentSafety.endpoint, egress: contentSafety.egress };
+    return contentSafety.auth.type === "WorkloadIdentity" ? [own, tokenEndpoint(field)] : [own];
+  });
 }
 
 /**

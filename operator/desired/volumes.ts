@@ -59,7 +59,10 @@ export function secretKeys(
   const { spec } = input;
   const refs =
     component === "gateway"
-      ? spec.models.flatMap((model) => model.deployments.map((deployment) => deployment.auth.secretRef))
+      ? [
+          ...spec.models.flatMap((model) => model.deployments.map((deployment) => deployment.auth.secretRef)),
+          ...(spec.guardrails ?? []).map((guardrail) => guardrail.contentSafety?.auth.secretRef),
+        ]
       : (spec.tools ?? []).map((tool) => tool.mcp.auth.secretRef);
   const keys = new Map<string, Set<string>>();
   for (const ref of refs) if (ref) keys.set(ref.name, (keys.get(ref.name) ?? new Set()).add(ref.key));

@@ -6,6 +6,8 @@ export const METRICS = {
   gatewayRefusals: "supercargo_gateway_refusals_total",
   gatewayUpstreamErrors: "supercargo_gateway_upstream_errors_total",
   gatewayStreamsCut: "supercargo_gateway_streams_cut_total",
+  gatewayGuardrailChecks: "supercargo_gateway_guardrail_checks_total",
+  gatewayGuardrailFailures: "supercargo_gateway_guardrail_failures_total",
   gatewayFilterDown: "supercargo_gateway_content_filter_down_total",
   gatewayOverheadSeconds: "supercargo_gateway_overhead_seconds",
   genAiRequestDuration: "gen_ai_server_request_duration_seconds",

@@ -2,6 +2,7 @@ import { Refusal } from "#core/errors.ts";
 import { callAgent } from "./agent-face.ts";
 import { checkEntitlement, type EntitlementRequest } from "./entitle.ts";
 import type { Gateway } from "./gateway.ts";
+import { guardInput } from "./guardrails/input.ts";
 import { withinLimits, worstCaseOf } from "./limit.ts";
 import { listModels } from "./models.ts";
 import { checkModelRequest, type ModelOperation, parseRequest } from "./openai.ts";
@@ -52,7 +53,8 @@ function callByModel(gateway: Gateway, turn: Turn, operation: ModelOperation): P
     entitle(gateway, "agent_run");
     turn.model = agent;
     const call = { method: "POST", target: "/v1/responses", body: turn.body, isRun: true } as const;
-    return withinLimits(gateway, { agent_requests: 1n }, () => callAgent(gateway, turn, call));
+    const work = () => callAgent(gateway, turn, call);
+    return withinLimits(gateway, { agent_requests: 1n }, () => guarded(gateway, turn, { operation, work }));
   }
   const route = request.model === undefined ? undefined : snapshot.models.get(request.model);
   if (route === undefined) throw unknownModel(snapshot, operation, request.model);
@@ -60,7 +62,18 @@ function callByModel(gateway: Gateway, turn: Turn, operation: ModelOperation): P
   entitle(gateway, turn.caller?.kind === "orchestrator" ? "run_model_call" : "client_model_call");
   checkModelRequest(operation, request);
   const need = worstCaseOf(gateway, { operation, request, outputTokensMax: route.outputTokensMax });
-  return withinLimits(gateway, need, () => callModel(gateway, turn, { snapshot, operation, route, request }));
+  const work = () => callModel(gateway, turn, { snapshot, operation, route, request });
+  return withinLimits(gateway, need, () => guarded(gateway, turn, { operation, work }));
+}
+
+/** The work, once the guardrails of the phase Input let it pass; at once where there are none. */
+function guarded(
+  gateway: Gateway,
+  turn: Turn,
+  call: { readonly operation: ModelOperation; readonly work: () => Promise<void> },
+): Promise<void> {
+  const asking = guardInput(gateway, turn, call.operation);
+  return asking === undefined ? call.work() : asking.then(call.work);
 }
 
 function entitle(gateway: Gateway, kind: EntitlementRequest["kind"]): void {

@@ -113,6 +113,8 @@ function acceptAnswer(gateway: Gateway, turn: Turn, options: AcceptOptions): Sin
     clock: gateway.clock,
     headers: () => answerHeaders(gateway, turn, head),
     settle: books.settle,
+    // Its model calls have passed through here already.
+    rejectsUnfiltered: false,
     beforeFirstByte: () => books.count(),
   };
   if (!isEventStream(head)) return createJsonSink(common);

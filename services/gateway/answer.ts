@@ -1,5 +1,5 @@
 import type { ServerResponse } from "node:http";
-import type { Refusal } from "#core/errors.ts";
+import { Refusal } from "#core/errors.ts";
 import type { Clock } from "#runtime/clock.ts";
 import type { AnswerHead, Flow, Sink } from "./attempt.ts";
 import { hasFilterError, isFilterDown } from "./content-filter.ts";
@@ -15,6 +15,8 @@ export interface AnswerReport {
   readonly finishReason?: string | undefined;
   /** Azure's content filter was down, and said so. */
   readonly filterDown?: boolean;
+  /** It is counted, but what it holds may not reach the client. */
+  readonly refusal?: Refusal | undefined;
   readonly cutBy?: CutSide;
 }
 
@@ -30,6 +32,8 @@ export interface AnswerOptions {
   readonly flow: Flow;
   readonly clock: Clock;
   readonly settle: Settle;
+  /** An answer that Azure's content filter did not judge is refused. */
+  readonly rejectsUnfiltered: boolean;
   /** Counts what is due as soon as anything reaches the client; runs once or more. Throws Refusal when that cannot be stored. */
   readonly beforeFirstByte?: () => void;
   /** Headers for the client. */
@@ -49,15 +53,20 @@ export function createJsonSink(options: AnswerOptions): Sink {
   let tail = Buffer.alloc(0);
   let isPassing = false;
   let filterDown = false;
+  const isRejected = (): boolean => filterDown && options.rejectsUnfiltered;
 
   const pass = (): boolean => {
-    if (!isPassing) options.beforeFirstByte?.();
-    if (!isPassing) response.writeHead(options.head.status, options.headers());
-    isPassing = true;
     const joined = Buffer.concat(chunks);
     const seen = Buffer.concat([tail, joined]);
     filterDown ||= hasFilterError(seen);
     tail = seen.subarray(-TAIL_BYTES);
+    if (isRejected()) {
+      chunks = [];
+      return true;
+    }
+    if (!isPassing) options.beforeFirstByte?.();
+    if (!isPassing) response.writeHead(options.head.status, options.headers());
+    isPassing = true;
     // The last chunk stays here until it is counted.
     const last = chunks.at(-1);
     const before = chunks.slice(0, -1);
@@ -82,11 +91,17 @@ export function createJsonSink(options: AnswerOptions): Sink {
     end() {
       const [only] = chunks;
       const rest = only !== undefined && chunks.length === 1 ? only : Buffer.concat(chunks);
-      filterDown ||= isPassing ? hasFilterError(Buffer.concat([tail, rest])) : isFilterDown(rest);
-      options.settle({ usage: findUsage(isPassing ? tail : rest), outputBytes: size, filterDown }, (refusal) => {
-        if (refusal) refuse(options, refusal);
-        else finish(rest);
-      });
+      // What was seen in pieces has been searched already.
+      const isLarge = size > WHOLE_BYTES_MAX;
+      filterDown ||= !isLarge && isFilterDown(rest);
+      const refusal = isRejected() ? unfiltered() : undefined;
+      options.settle(
+        { usage: findUsage(isLarge ? tail : rest), outputBytes: size, filterDown, refusal },
+        (failure = refusal) => {
+          if (failure) refuse(options, failure);
+          else finish(rest);
+        },
+      );
       return true;
     },
     cut(side) {
@@ -95,6 +110,11 @@ export function createJsonSink(options: AnswerOptions): Sink {
       return true;
     },
   };
+}
+
+/** Azure's filter judged nothing of the answer, and the agent's owner wants none that was not judged. */
+export function unfiltered(): Refusal {
+  return new Refusal("guardrail_unavailable", "Cannot pass the answer on as Azure's content filter was down");
 }
 
 /** A write was more than the client takes now: when it has taken it, the upstream may go on. False, as the upstream must wait. */

@@ -16,6 +16,8 @@ export interface Sink {
 /** How a sink slows its upstream down. */
 export interface Flow {
   resume(): void;
+  /** Ends it: the sink wants no more, and has ended the answer itself. */
+  stop(): void;
 }
 
 export interface AttemptCall {
@@ -114,7 +116,10 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
   onResponseStart(_: Dispatcher.DispatchController, status: number, headers: IncomingHttpHeaders): void {
     if (status < 200 || this.#hasEnded) return;
     this.#head = { status, headers };
-    this.#sink = this.#call.accept(this.#head, { resume: () => this.#controller?.resume() });
+    this.#sink = this.#call.accept(this.#head, {
+      resume: () => this.#controller?.resume(),
+      stop: () => this.#end({ kind: "answered" }, new Error("The answer is not wanted any more")),
+    });
     this.#newestByteMs = this.#call.clock.monotonic();
     // Most answers of JSON are whole in the same read, and need no timer.
     process.nextTick(Exchange.watch, this);

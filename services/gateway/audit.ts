@@ -42,6 +42,7 @@ function toFacts(gateway: Gateway, turn: Turn, { status, refusal }: Verdict): Au
     estimated: outcome.estimated,
     finishReason: outcome.finishReason,
     contentFilter: outcome.contentFilter,
+    guardrails: outcome.guardrails,
     cutBy: outcome.cutBy,
     bodyBytes: body?.length,
     bodySha256: body && hash("sha256", body),

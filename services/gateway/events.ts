@@ -1,7 +1,7 @@
 import type { ServerResponse } from "node:http";
-import type { ErrorCode } from "#core/errors.ts";
+import type { ErrorCode, Refusal } from "#core/errors.ts";
 import type { Clock } from "#runtime/clock.ts";
-import { type AnswerOptions, type AnswerReport, refuse, resumesOnDrain } from "./answer.ts";
+import { type AnswerOptions, type AnswerReport, refuse, resumesOnDrain, unfiltered } from "./answer.ts";
 import type { Sink } from "./attempt.ts";
 import { interruptedEvents } from "./refuse.ts";
 import { createEventSplitter, eventData } from "./sse.ts";
@@ -71,6 +71,10 @@ class EventSink implements Sink {
   #take(block: Buffer): boolean {
     const { watch } = this.#options;
     const passed = watch.observe(block);
+    if (this.#options.rejectsUnfiltered && watch.isFilterDown() && !this.#isSettled) {
+      this.#reject(unfiltered());
+      return true;
+    }
     if (!this.#isSettled && watch.isComplete()) this.#settle();
     if (this.#hasEnded) return true;
     if (this.#waiting === undefined) return this.#write(passed);
@@ -116,6 +120,17 @@ class EventSink implements Sink {
       }
       this.#write(waiting);
       if (this.#isOver) this.#close();
+    });
+  }
+
+  /** What is left of the answer, and what has come of it but not gone out, never reaches the client. It is counted. */
+  #reject(refusal: Refusal): void {
+    this.#isSettled = true;
+    this.#hasEnded = true;
+    this.#options.flow.stop();
+    this.#options.settle({ ...this.#report(), refusal }, (failure = refusal) => {
+      if (this.#options.turn.response.headersSent) this.#interrupt(failure.code);
+      else refuse(this.#options, failure);
     });
   }
 

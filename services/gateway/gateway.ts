@@ -4,6 +4,7 @@ import type { AuditLog } from "./audit-log.ts";
 import type { Books } from "./books.ts";
 import type { Meter } from "./count.ts";
 import type { UpstreamCredentials } from "./credentials.ts";
+import type { Guardrails } from "./guardrails/guardrails.ts";
 import type { Live } from "./live.ts";
 import type { GatewayMetrics } from "./metrics.ts";
 import type { RetryBudget } from "./retry-budget.ts";
@@ -25,6 +26,7 @@ export interface Gateway {
   readonly credentials: UpstreamCredentials;
   /** Our token for calls to the orchestrator. */
   readonly serviceToken: () => string | undefined;
+  readonly guardrails: Guardrails;
   readonly retryBudget: RetryBudget;
   readonly bodyLimitBytes: number;
   readonly timeouts: Timeouts;

@@ -17,6 +17,7 @@ import { createMeter, GATEWAY_DIMENSIONS } from "./count.ts";
 import { createUpstreamCredentials, parseSecret } from "./credentials.ts";
 import { drain } from "./drain.ts";
 import { type Gateway, TIMEOUTS } from "./gateway.ts";
+import { createGuardrails } from "./guardrails/guardrails.ts";
 import { createIssuers } from "./issuers.ts";
 import { createJwksClient } from "./jwks.ts";
 import { createLive } from "./live.ts";
@@ -79,6 +80,7 @@ const gateway: Gateway = {
   upstreams,
   credentials,
   serviceToken: () => serviceToken.current()?.value,
+  guardrails: createGuardrails({ upstreams, credentials, clock, random: Math.random }),
   retryBudget: createRetryBudget(clock),
   bodyLimitBytes: env.SUPERCARGO_BODY_LIMIT_BYTES,
   timeouts: TIMEOUTS,

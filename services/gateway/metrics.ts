@@ -8,6 +8,8 @@ export interface GatewayMetrics {
   readonly inFlight: Gauge;
   readonly upstreamErrors: Counter<"model" | "deployment" | "reason">;
   readonly streamsCut: Counter<"side">;
+  readonly guardrailChecks: Counter<"guardrail" | "phase" | "action">;
+  readonly guardrailFailures: Counter<"guardrail" | "reason">;
   readonly filterDown: Counter<"model" | "deployment">;
   readonly overheadSeconds: Histogram;
   readonly requestDuration: Histogram<"gen_ai_request_model" | "gen_ai_operation_name">;
@@ -46,6 +48,15 @@ export function createGatewayMetrics(registry: Registry): GatewayMetrics {
       "reason",
     ]),
     streamsCut: counter(METRICS.gatewayStreamsCut, "Answers that ended early, by who ended them.", ["side"]),
+    guardrailChecks: counter(METRICS.gatewayGuardrailChecks, "Guardrails that were asked, by what it led to.", [
+      "guardrail",
+      "phase",
+      "action",
+    ]),
+    guardrailFailures: counter(METRICS.gatewayGuardrailFailures, "Guardrails that could not tell, by reason.", [
+      "guardrail",
+      "reason",
+    ]),
     filterDown: counter(
       METRICS.gatewayFilterDown,
       "Answers of which Azure's content filter judged nothing, as it was down (content_filter_error).",

@@ -156,6 +156,7 @@ function acceptAnswer(gateway: Gateway, turn: Turn, options: AcceptOptions): Sin
     clock: gateway.clock,
     headers: () => answerHeaders(gateway, turn, head),
     settle: settleModel(gateway, turn, trial.call),
+    rejectsUnfiltered: trial.call.snapshot.contentFilter?.failureMode === "Closed",
   };
   if (!isEventStream(head)) return createJsonSink(common);
   const shape = trial.call.operation === "responses" ? "responses" : "chat";

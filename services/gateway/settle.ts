@@ -3,6 +3,8 @@ import type { AnswerReport, Settle } from "./answer.ts";
 import { addAuditLine, auditTurn, refused } from "./audit.ts";
 import { type ModelCount, toModelCount } from "./count.ts";
 import type { Gateway } from "./gateway.ts";
+import { decideGuardrail } from "./guardrails/guardrail.ts";
+import { noteGuardrail } from "./guardrails/note.ts";
 import { toRefusal } from "./refuse.ts";
 import type { ModelCall } from "./route.ts";
 import type { Turn } from "./turn.ts";
@@ -39,7 +41,7 @@ function recordModel(gateway: Gateway, turn: Turn, { call, report, count, refusa
   outcome.outputTokens = count.usage.outputTokens;
   outcome.estimated = count.isEstimated;
   if (report.finishReason !== undefined) outcome.finishReason = report.finishReason;
-  noteFilterDown(gateway, turn, { report, alias: call.route.alias });
+  if (report.filterDown) noteFilterDown(gateway, turn, call);
   const labels = {
     gen_ai_operation_name: call.operation === "embeddings" ? "embeddings" : "chat",
     gen_ai_provider_name: providerOf(call, turn.outcome.deployment),
@@ -48,7 +50,15 @@ function recordModel(gateway: Gateway, turn: Turn, { call, report, count, refusa
   };
   gateway.metrics.inputTokens.inc(labels, count.usage.inputTokens);
   gateway.metrics.outputTokens.inc(labels, count.usage.outputTokens);
-  addAuditLine(gateway, turn, { status: 200 });
+  if (report.refusal) noteRejected(gateway, turn, report.refusal);
+  else addAuditLine(gateway, turn, { status: 200 });
+}
+
+/** The model has answered and is counted, but its answer was refused. */
+function noteRejected(gateway: Gateway, turn: Turn, refusal: Refusal): void {
+  turn.reason = refusal.code;
+  gateway.metrics.refusals.inc({ reason: refusal.code });
+  addAuditLine(gateway, turn, refused(refusal));
 }
 
 /** Ends an agent call's books. `isRun`: a new run was accepted, which is one agent request. */
@@ -95,14 +105,13 @@ function countOrAudit(gateway: Gateway, turn: Turn, count: () => void): void {
 }
 
 /** Azure's filter judged nothing of what passed: somebody should know, and the record must say so. */
-function noteFilterDown(
-  gateway: Gateway,
-  turn: Turn,
-  { report, alias }: { readonly report: AnswerReport; readonly alias: string },
-): void {
-  if (!report.filterDown) return;
+function noteFilterDown(gateway: Gateway, turn: Turn, { route, snapshot }: ModelCall): void {
   turn.outcome.contentFilter = "down";
-  gateway.metrics.filterDown.inc({ model: alias, deployment: turn.outcome.deployment ?? "other" });
+  gateway.metrics.filterDown.inc({ model: route.alias, deployment: turn.outcome.deployment ?? "other" });
+  const filter = snapshot.contentFilter;
+  if (filter === undefined) return;
+  const result = { kind: "failed", reason: "filter_down" } as const;
+  noteGuardrail(gateway, turn, { name: filter.name, phase: "Output", result, action: decideGuardrail(filter, result) });
 }
 
 function noteCut(gateway: Gateway, turn: Turn, report: AnswerReport): void {

@@ -1,7 +1,13 @@
-import { type GatewayConfig, type GatewayDeployment, gatewayConfigSchema } from "#core/api/pod-config.ts";
+import {
+  type GatewayConfig,
+  type GatewayDeployment,
+  type GatewayGuardrail,
+  gatewayConfigSchema,
+  type UpstreamAuth,
+} from "#core/api/pod-config.ts";
 import { ConfigError, parseConfig } from "#runtime/config.ts";
 import { createServiceVerifier, type ServiceIdentityResult } from "#runtime/service-identity.ts";
-import { poolId } from "./upstream.ts";
+import { guardrailPoolKey, poolId } from "./upstream.ts";
 
 /** One alias with its deployments, lowest priority number first. */
 export interface ModelRoute {
@@ -33,6 +39,10 @@ export interface Snapshot {
   readonly keys: ReadonlyMap<string, KeyRecord>;
   /** The parts of every URL of the configuration. */
   readonly endpoints: ReadonlyMap<string, Endpoint>;
+  /** Whether there is anybody to ask about a request. */
+  readonly hasInputGuardrails: boolean;
+  /** What becomes of an answer that Azure's content filter did not judge, as it was down: it passes if absent. */
+  readonly contentFilter: Extract<GatewayGuardrail, { type: "AzureContentFilter" }> | undefined;
   readonly verifyService: (token: string, nowMs: number) => Promise<ServiceIdentityResult>;
 }
 
@@ -50,6 +60,8 @@ export function parseSnapshot(text: string): Snapshot {
     models: new Map(config.models.map((model) => [model.name, toModelRoute(model)])),
     keys: new Map(config.apiKeys.map((key) => [key.sha256, toKeyRecord(key)])),
     endpoints: new Map(urlsOf(config).map(({ url }) => [url, toEndpoint(url)])),
+    hasInputGuardrails: (config.guardrails ?? []).some(({ phase }) => phase === "Input"),
+    contentFilter: (config.guardrails ?? []).find((guardrail) => guardrail.type === "AzureContentFilter"),
     verifyService: createServiceVerifier(config.serviceIdentity),
   };
 }
@@ -67,6 +79,9 @@ function crossProblems(config: GatewayConfig): string[] {
       ),
     ),
     ...duplicates((config.oidc ?? []).map((each) => each.name)).map((name) => `oidc: ${name} must be named once`),
+    ...duplicates((config.guardrails ?? []).map((each) => each.name)).map(
+      (name) => `guardrails: ${name} must be named once`,
+    ),
     ...config.apiKeys
       .filter((key) => key.expiresAt !== undefined && Number.isNaN(Date.parse(key.expiresAt)))
       .map(
@@ -83,7 +98,13 @@ function urlsOf(config: GatewayConfig): { readonly field: string; readonly url: 
     ...config.models.flatMap((model) =>
       model.deployments.map((each) => ({ field: `models.${model.name}.${each.name}.baseUrl`, url: each.baseUrl })),
     ),
+    ...servicesOf(config).map((each) => ({ field: `guardrails.${each.name}.endpoint`, url: each.endpoint })),
   ];
+}
+
+/** The guardrails that ask somebody. */
+function servicesOf(config: GatewayConfig): Exclude<GatewayGuardrail, { type: "AzureContentFilter" }>[] {
+  return (config.guardrails ?? []).filter((guardrail) => guardrail.type !== "AzureContentFilter");
 }
 
 /** The parts of one of the snapshot's URLs. */
@@ -128,8 +149,14 @@ function toKeyRecord(key: GatewayConfig["apiKeys"][number]): KeyRecord {
 
 /** The mounted secrets that a configuration names. */
 export function secretFiles(snapshot: Snapshot): ReadonlySet<string> {
-  const auths = snapshot.config.models.flatMap((model) => model.deployments.map((each) => each.auth));
-  return new Set(auths.flatMap((auth) => (auth.type === "SecretFile" ? [auth.file] : [])));
+  return new Set(authsOf(snapshot).flatMap((auth) => (auth.type === "SecretFile" ? [auth.file] : [])));
+}
+
+function authsOf({ config }: Snapshot): UpstreamAuth[] {
+  return [
+    ...config.models.flatMap((model) => model.deployments.map((each) => each.auth)),
+    ...servicesOf(config).map((each) => each.auth),
+  ];
 }
 
 /** The pools that a configuration uses. */
@@ -140,11 +167,12 @@ export function poolIds(snapshot: Snapshot): ReadonlySet<string> {
     ...config.models.flatMap((model) =>
       model.deployments.map((each) => poolId(`${model.name}/${each.name}`, endpointOf(snapshot, each.baseUrl).origin)),
     ),
+    ...servicesOf(config).map((each) =>
+      poolId(guardrailPoolKey(each.name), endpointOf(snapshot, each.endpoint).origin),
+    ),
   ]);
 }
 
 export function needsWorkloadIdentity(snapshot: Snapshot): boolean {
-  return snapshot.config.models.some((model) =>
-    model.deployments.some((each) => each.auth.type === "WorkloadIdentity"),
-  );
+  return authsOf(snapshot).some((auth) => auth.type === "WorkloadIdentity");
 }

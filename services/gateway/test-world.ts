@@ -154,6 +154,7 @@ export interface ConfigOptions {
   readonly modelKeyFile?: string;
   readonly models?: GatewayConfig["models"];
   readonly oidc?: GatewayConfig["oidc"];
+  readonly guardrails?: GatewayConfig["guardrails"];
 }
 
 /** A config like the operator's: alias `gpt` on one deployment, a good and an expired key. */
@@ -173,6 +174,7 @@ export function gatewayConfig(options: ConfigOptions): GatewayConfig {
       { name: "old", sha256: sha256(EXPIRED_KEY), principal: "old team", expiresAt: "2020-01-01T00:00:00Z" },
     ],
     ...(options.oidc === undefined ? {} : { oidc: options.oidc }),
+    ...(options.guardrails === undefined ? {} : { guardrails: options.guardrails }),
     serviceIdentity: options.identity,
   };
 }
@@ -308,8 +310,11 @@ export interface GatewayWorld {
 
 export interface GatewayWorldOptions {
   readonly modelUrl: string;
-  readonly models?: GatewayConfig["models"];
+  /** As a function where it needs the folder, for the key of the emulator's model. */
+  readonly models?: GatewayConfig["models"] | ((folder: Folder) => GatewayConfig["models"]);
   readonly oidc?: GatewayConfig["oidc"];
+  /** As a function where it needs the folder, for a key of its own. */
+  readonly guardrails?: (folder: Folder) => NonNullable<GatewayConfig["guardrails"]>;
   readonly env?: Record<string, string>;
 }
 
@@ -320,14 +325,16 @@ export async function startGatewayWorld(options: GatewayWorldOptions): Promise<G
   });
   const issuer = await createServiceIssuer();
   const folder = createFolder();
+  const { models } = options;
   folder.writeConfig(
     gatewayConfig({
       modelUrl: options.modelUrl,
       orchestratorUrl: orchestrator.url,
       identity: issuer.identity,
       modelKeyFile: folder.modelKeyFile,
-      ...(options.models === undefined ? {} : { models: options.models }),
+      ...(models === undefined ? {} : { models: typeof models === "function" ? models(folder) : models }),
       ...(options.oidc === undefined ? {} : { oidc: options.oidc }),
+      ...(options.guardrails === undefined ? {} : { guardrails: options.guardrails(folder) }),
     }),
   );
   folder.writeControl(control());

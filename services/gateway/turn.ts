@@ -20,6 +20,8 @@ interface Outcome {
   finishReason?: string;
   /** Azure's own filter was down: nothing judged the content. */
   contentFilter?: "down";
+  /** What each guardrail said, in the order in which they were asked: `NAME=ACTION:RULE`. */
+  guardrails?: string;
   cutBy?: CutSide;
 }
 

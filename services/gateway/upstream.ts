@@ -53,3 +53,8 @@ export function createUpstreams(): Upstreams {
 export function poolId(key: string, origin: string): string {
   return `${key} ${origin}`;
 }
+
+/** The key of a guardrail's pool; no alias has a blank in it. */
+export function guardrailPoolKey(name: string): string {
+  return `guardrail ${name}`;
+}

@@ -1,7 +1,8 @@
 import { z } from "zod";
 import { agentDeploymentStatusSchema } from "./agent-deployment-status.ts";
 import { authSchema } from "./auth.ts";
-import { egressSchema, urlSchema } from "./endpoint.ts";
+import { authSpecSchema, egressSchema, secretKeyRefSchema, urlSchema } from "./endpoint.ts";
+import { guardrailSchema } from "./guardrails.ts";
 import { cel, countSchema, dimensionSchema, mapList, nameSchema, objectMetaSchema, setList } from "./meta.ts";
 import { BASE_DIMENSIONS, BILLING_PERIOD } from "../usage.ts";
 import { workloadRules, workloadSchema } from "./workload.ts";
@@ -11,24 +12,6 @@ const RESERVED = [...BASE_DIMENSIONS, BILLING_PERIOD];
 
 /** The longest name: a child adds a suffix of at most 23 characters and stays a DNS label. */
 export const AGENT_NAME_MAX = 40;
-
-const secretKeyRefSchema = z.object({
-  name: z.string().min(1).max(253).describe("Name of a Secret in the same namespace."),
-  key: z.string().min(1).max(253).describe("Key inside the Secret."),
-});
-
-const modelAuthSchema = z
-  .object({
-    type: z.enum(["WorkloadIdentity", "SecretRef", "None"]).default("WorkloadIdentity"),
-    secretRef: secretKeyRefSchema.optional(),
-  })
-  .meta(
-    cel({
-      rule: "has(self.secretRef) == (self.type == 'SecretRef')",
-      message: "secretRef must be set exactly when type is SecretRef",
-      reason: "FieldValueInvalid",
-    }),
-  );
 
 const modelDeploymentSchema = z
   .object({
@@ -45,7 +28,7 @@ const modelDeploymentSchema = z
     openAI: z
       .object({ baseUrl: urlSchema.describe("Base URL up to and including /v1."), model: z.string().min(1).max(128) })
       .optional(),
-    auth: modelAuthSchema.prefault({}),
+    auth: authSpecSchema.prefault({}),
     priority: z.int32().min(0).max(100).default(0).describe("Lower is tried first."),
     weight: z.int32().min(1).max(1000).default(1).describe("Share inside one priority."),
     price: z
@@ -171,14 +154,6 @@ const budgetsSchema = z.object({
   tokens: budgetSchema.optional(),
   durationSeconds: budgetSchema.optional(),
   costMicros: budgetSchema.optional(),
-});
-
-const guardrailSchema = z.object({
-  name: nameSchema,
-  type: z.enum(["PromptShields", "AnalyzeText", "LocalRules"]),
-  phase: z.enum(["Input", "Output"]),
-  action: z.enum(["Reject", "Mask", "Alert"]).default("Reject"),
-  failureMode: z.enum(["Closed", "Open"]).default("Closed"),
 });
 
 const exposureSchema = z.object({

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { setList } from "./meta.ts";
+import { cel, setList } from "./meta.ts";
 
 const portSchema = z.int32().min(1).max(65535);
 
@@ -19,3 +19,23 @@ export const urlSchema = z
   .min(1)
   .max(2048)
   .regex(/^https?:\/\/[^\s]+$/);
+
+/** One key of a Secret beside the agent. */
+export const secretKeyRefSchema = z.object({
+  name: z.string().min(1).max(253).describe("Name of a Secret in the same namespace."),
+  key: z.string().min(1).max(253).describe("Key inside the Secret."),
+});
+
+/** How our pods prove who they are to an endpoint. */
+export const authSpecSchema = z
+  .object({
+    type: z.enum(["WorkloadIdentity", "SecretRef", "None"]).default("WorkloadIdentity"),
+    secretRef: secretKeyRefSchema.optional(),
+  })
+  .meta(
+    cel({
+      rule: "has(self.secretRef) == (self.type == 'SecretRef')",
+      message: "secretRef must be set exactly when type is SecretRef",
+      reason: "FieldValueInvalid",
+    }),
+  );

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { HARM_CATEGORIES } from "./guardrails.ts";
 import { entitlementSchema } from "./pod-usage.ts";
 
 /**
@@ -52,6 +53,35 @@ const oidcIssuerSchema = z.object({
 });
 export type OidcIssuer = z.output<typeof oidcIssuerSchema>;
 
+const guardrailCommon = {
+  name: z.string(),
+  phase: z.enum(["Input", "Output"]),
+  action: z.enum(["Reject", "Mask", "Alert"]),
+  failureMode: z.enum(["Closed", "Open"]),
+};
+/** A resource of Azure AI Content Safety, and how long one check may take. */
+const contentSafetyCommon = {
+  /** Without a final slash. */
+  endpoint: z.string(),
+  auth: upstreamAuthSchema,
+  timeoutMs: z.int(),
+};
+
+const gatewayGuardrailSchema = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("PromptShields"), ...guardrailCommon, ...contentSafetyCommon }),
+  z.object({
+    type: z.literal("AnalyzeText"),
+    ...guardrailCommon,
+    ...contentSafetyCommon,
+    /** From which severity of eight a category is a hit. */
+    categories: z.array(z.object({ category: z.enum(HARM_CATEGORIES), severityMin: z.int() })),
+    blocklists: z.array(z.string()),
+  }),
+  /** Azure's own filter beside its models: what becomes of an answer that it could not judge. */
+  z.object({ type: z.literal("AzureContentFilter"), ...guardrailCommon }),
+]);
+export type GatewayGuardrail = z.output<typeof gatewayGuardrailSchema>;
+
 export const gatewayConfigSchema = z.object({
   agent: agentRefSchema,
   models: z.array(
@@ -66,6 +96,8 @@ export const gatewayConfigSchema = z.object({
     z.object({ name: z.string(), sha256: z.string(), principal: z.string(), expiresAt: z.string().optional() }),
   ),
   oidc: z.array(oidcIssuerSchema).exactOptional(),
+  /** In the order in which they are asked. */
+  guardrails: z.array(gatewayGuardrailSchema).exactOptional(),
   /** Who among our own pods may call: the agent's orchestrator. */
   serviceIdentity: serviceIdentitySchema,
 });

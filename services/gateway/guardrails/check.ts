@@ -12,6 +12,8 @@ export type CheckFailure =
   | "unreadable_answer"
   /** The text needs more calls than one check may make. */
   | "too_long"
+  /** Azure's own filter beside its model said that it had judged nothing. */
+  | "filter_down"
   /** The request was ended while it was checked. */
   | "cut";
 

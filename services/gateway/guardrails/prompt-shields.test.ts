@@ -11,9 +11,9 @@ import {
   type PromptShieldsOptions,
   SHIELD_CALLS_MAX,
   SHIELD_OVERLAP,
-  type ShieldTexts,
   toShieldParts,
 } from "./prompt-shields.ts";
+import type { RequestTexts } from "./request-texts.ts";
 
 const never = new AbortController().signal;
 
@@ -103,7 +103,7 @@ describe("checkPromptShields()", () => {
     };
     options = { service, memo: createCleanMemo({ max: 100, lifeMs: 60_000 }), timeoutMs: 2_000 };
   });
-  const check = (texts: Partial<ShieldTexts>, cut = never) =>
+  const check = (texts: Partial<RequestTexts>, cut = never) =>
     checkPromptShields(options, { prompts: [], documents: [], ...texts }, cut);
   const status =
     (code: number, headers: Record<string, string> = {}): Peer["answer"] =>
@@ -124,7 +124,7 @@ describe("checkPromptShields()", () => {
     expect(JSON.parse(request?.body ?? "")).toEqual({ userPrompt: "one\ntwo", documents: ["doc"] });
   });
 
-  it.each<[string, Partial<ShieldTexts>, object]>([
+  it.each<[string, Partial<RequestTexts>, object]>([
     ["clean", { prompts: ["hi"], documents: ["d"] }, { kind: "clean" }],
     ["nothing to ask about", { prompts: [""], documents: [""] }, { kind: "clean" }],
     ["in the prompt", { prompts: ["hi", "ATTACK"] }, { kind: "hit", rule: "prompt_attack" }],

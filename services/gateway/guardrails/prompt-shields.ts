@@ -2,16 +2,9 @@ import { z } from "zod";
 import { type CheckResult, CLEAN, checkAll } from "./check.ts";
 import type { CleanMemo } from "./clean-memo.ts";
 import { callContentSafety, type CheckTime, type ContentSafety } from "./content-safety.ts";
-import { splitText } from "./split-text.ts";
 import { withCheckTime } from "./check-time.ts";
-
-/** What of a request is asked about, by where it came from. */
-export interface ShieldTexts {
-  /** What users wrote. */
-  readonly prompts: readonly string[];
-  /** Tool results, retrieved texts, files: one by one. */
-  readonly documents: readonly string[];
-}
+import type { RequestTexts } from "./request-texts.ts";
+import { splitText } from "./split-text.ts";
 
 export interface PromptShieldsOptions {
   readonly service: ContentSafety;
@@ -38,7 +31,7 @@ export interface ShieldCall {
 /** Asks Prompt Shields about all of a request's texts, in as many calls as their length needs. */
 export async function checkPromptShields(
   options: PromptShieldsOptions,
-  texts: ShieldTexts,
+  texts: RequestTexts,
   cut: AbortSignal,
 ): Promise<CheckResult> {
   const { clock } = options.service;
@@ -57,7 +50,7 @@ export async function checkPromptShields(
 }
 
 /** All texts as parts that Azure takes. What users wrote is one text, so that an attack in pieces is seen as one. */
-export function toShieldParts({ prompts, documents }: ShieldTexts): ShieldTexts {
+export function toShieldParts({ prompts, documents }: RequestTexts): RequestTexts {
   const split = { partMax: CHARACTERS_MAX, overlap: SHIELD_OVERLAP };
   return {
     prompts: splitText(prompts.join("\n").toWellFormed(), split),
@@ -66,7 +59,7 @@ export function toShieldParts({ prompts, documents }: ShieldTexts): ShieldTexts 
 }
 
 /** The parts as few calls, each with one prompt and as many documents as fit. */
-export function packShieldCalls({ prompts, documents }: ShieldTexts): ShieldCall[] {
+export function packShieldCalls({ prompts, documents }: RequestTexts): ShieldCall[] {
   const batches: string[][] = [];
   let room = 0;
   for (const document of documents) {
