@@ -33,7 +33,7 @@ export async function checkAnalyzeText(
   const { clock } = options.service;
   const nowMs = clock.monotonic();
   const parts = splitText(texts.join("\n").toWellFormed(), { partMax: CHARACTERS_MAX, overlap: OVERLAP });
-  const calls = parts.filter((part) => !options.memo.has("analyze", part, nowMs));
+  const calls = [...new Set(parts)].filter((part) => !options.memo.has("analyze", part, nowMs));
   if (calls.length === 0) return CLEAN;
   if (calls.length > CALLS_MAX) return { kind: "failed", reason: "too_long" };
   return withCheckTime({ clock, timeoutMs: options.timeoutMs, cut }, (time, stop) =>

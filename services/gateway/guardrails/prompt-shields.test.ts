@@ -9,7 +9,6 @@ import {
   checkPromptShields,
   packShieldCalls,
   type PromptShieldsOptions,
-  SHIELD_CALLS_MAX,
   SHIELD_OVERLAP,
   toShieldParts,
 } from "./prompt-shields.ts";
@@ -33,7 +32,7 @@ describe("the calls of one check", () => {
         const text = `${before}${attack}${after}`;
         const texts = isPrompt ? { prompts: ["hello", text], documents: [] } : { prompts: [], documents: ["a", text] };
         const calls = packShieldCalls(toShieldParts(texts));
-        const seen = calls.flatMap((call) => (isPrompt ? (call.userPrompt ?? []) : call.documents));
+        const seen = calls.flatMap(({ body }) => (isPrompt ? (body.userPrompt ?? []) : body.documents));
         expect(seen.some((part) => part.includes(attack))).toBe(true);
       }),
       { numRuns: 300 },
@@ -45,14 +44,16 @@ describe("the calls of one check", () => {
     fc.assert(
       fc.property(filler, documents, (prompt, given) => {
         const calls = packShieldCalls(toShieldParts({ prompts: [prompt], documents: given }));
-        for (const { userPrompt = "x", documents: batch } of calls) {
+        for (const { userPrompt = "x", documents: batch } of calls.map(({ body }) => body)) {
           expect(userPrompt.length).toBeLessThanOrEqual(10_000);
           expect(batch.length).toBeLessThanOrEqual(5);
           expect(batch.join("").length).toBeLessThanOrEqual(10_000);
           expect([userPrompt, ...batch].every((part) => part !== "" && part.isWellFormed())).toBe(true);
         }
-        const sent = calls.flatMap((call) => call.documents).join("").length;
+        const sent = calls.flatMap((call) => call.parts).join("").length;
         expect(sent).toBeGreaterThanOrEqual(given.join("").length);
+        for (const { body, parts } of calls)
+          expect(parts.every((part) => body.documents.some((document) => document.includes(part)))).toBe(true);
       }),
       { numRuns: 200 },
     );
@@ -61,10 +62,19 @@ describe("the calls of one check", () => {
   it("take prompt and documents together: as few as their longer one needs", () => {
     const texts = { prompts: ["p".repeat(15_000)], documents: Array.from({ length: 6 }, () => "short") };
     const calls = packShieldCalls(toShieldParts(texts));
-    expect(calls.map((call) => [call.userPrompt?.length, call.documents.length])).toEqual([
+    expect(calls.map(({ body }) => [body.userPrompt?.length, body.documents.length])).toEqual([
       [10_000, 5],
       [6_000, 1],
     ]);
+  });
+
+  it("put many short documents together: a run of 2,000 tool results is still asked about", () => {
+    const documents = Array.from({ length: 2_000 }, (_, index) => `result ${index} `.padEnd(100, "x"));
+    const calls = packShieldCalls(toShieldParts({ prompts: [], documents }));
+    expect(calls).toHaveLength(21);
+    expect(calls.flatMap((call) => call.parts)).toEqual(documents);
+    expect(Math.max(...calls.map(({ body }) => body.documents.join("").length))).toBeLessThanOrEqual(10_000);
+    expect(calls.every(({ body }) => body.documents.length <= 5)).toBe(true);
   });
 });
 
@@ -140,7 +150,7 @@ describe("checkPromptShields()", () => {
     ],
     [
       "more than one check may ask",
-      { prompts: ["x".repeat(10_000 * SHIELD_CALLS_MAX)] },
+      { prompts: [Array.from({ length: 60_000 }, (_, index) => `w${index}`).join(" ")] },
       { kind: "failed", reason: "too_long" },
     ],
   ])("%s", async (_, texts, expected) => {

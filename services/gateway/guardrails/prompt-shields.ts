@@ -19,13 +19,14 @@ const DOCUMENTS_MAX = 5;
 /** An attack of this length is seen whole wherever a text had to be cut. */
 export const SHIELD_OVERLAP = 1_000;
 /** 300,000 characters or so of each kind; a text beyond that is a failure. */
-export const SHIELD_CALLS_MAX = 32;
+const SHIELD_CALLS_MAX = 32;
 const PARALLEL_MAX = 4;
 
 /** One call of the API. */
 export interface ShieldCall {
-  readonly userPrompt?: string;
-  readonly documents: readonly string[];
+  readonly body: { readonly userPrompt?: string; readonly documents: readonly string[] };
+  /** The document parts that stand in it, each for itself. */
+  readonly parts: readonly string[];
 }
 
 /** Asks Prompt Shields about all of a request's texts, in as many calls as their length needs. */
@@ -36,11 +37,13 @@ export async function checkPromptShields(
 ): Promise<CheckResult> {
   const { clock } = options.service;
   const nowMs = clock.monotonic();
-  const isNew = (kind: string) => (part: string) => !options.memo.has(kind, part, nowMs);
+  /** Each part once, but for those that were clean a moment ago. */
+  const newOf = (kind: string, all: readonly string[]): string[] =>
+    [...new Set(all)].filter((part) => !options.memo.has(kind, part, nowMs));
   const parts = toShieldParts(texts);
   const calls = packShieldCalls({
-    prompts: parts.prompts.filter(isNew("prompt")),
-    documents: parts.documents.filter(isNew("document")),
+    prompts: newOf("prompt", parts.prompts),
+    documents: newOf("document", parts.documents),
   });
   if (calls.length === 0) return CLEAN;
   if (calls.length > SHIELD_CALLS_MAX) return { kind: "failed", reason: "too_long" };
@@ -58,23 +61,46 @@ export function toShieldParts({ prompts, documents }: RequestTexts): RequestText
   };
 }
 
-/** The parts as few calls, each with one prompt and as many documents as fit. */
-export function packShieldCalls({ prompts, documents }: RequestTexts): ShieldCall[] {
-  const batches: string[][] = [];
-  let room = 0;
+/**
+ * The parts as few calls, each with one prompt part and as many documents as fit. Where that makes too many calls, since Azure takes five
+ * documents at once however short they are, short ones are sent together as one.
+ */
+export function packShieldCalls(parts: RequestTexts): ShieldCall[] {
+  const apart = pack(parts, "apart");
+  return apart.length <= SHIELD_CALLS_MAX ? apart : pack(parts, "together");
+}
+
+interface Batch {
+  readonly documents: string[];
+  readonly parts: string[];
+  room: number;
+}
+
+function pack({ prompts, documents }: RequestTexts, how: "apart" | "together"): ShieldCall[] {
+  const batches: Batch[] = [];
   for (const document of documents) {
     const last = batches.at(-1);
-    if (last !== undefined && last.length < DOCUMENTS_MAX && document.length <= room) last.push(document);
-    else {
-      batches.push([document]);
-      room = CHARACTERS_MAX;
-    }
-    room -= document.length;
+    if (last === undefined || !put(last, document, how))
+      batches.push({ documents: [document], parts: [document], room: CHARACTERS_MAX - document.length });
   }
   return Array.from({ length: Math.max(prompts.length, batches.length) }, (_, index) => {
     const userPrompt = prompts[index];
-    return { ...(userPrompt === undefined ? {} : { userPrompt }), documents: batches[index] ?? [] };
+    const { documents: sent, parts } = batches[index] ?? { documents: [], parts: [] };
+    return { body: { ...(userPrompt === undefined ? {} : { userPrompt }), documents: sent }, parts };
   });
+}
+
+/** Puts a document into a batch, if there is room. */
+function put(batch: Batch, document: string, how: "apart" | "together"): boolean {
+  const isFull = batch.documents.length >= DOCUMENTS_MAX;
+  const joined = isFull ? `${batch.documents.at(-1) ?? ""}\n${document}` : document;
+  const added = isFull ? document.length + 1 : document.length;
+  if (added > batch.room || (isFull && how === "apart")) return false;
+  if (isFull) batch.documents.pop();
+  batch.documents.push(joined);
+  batch.parts.push(document);
+  batch.room -= added;
+  return true;
 }
 
 const analysis = z.object({ attackDetected: z.boolean() });
@@ -84,10 +110,10 @@ const answerSchema = z.object({
 });
 
 async function shieldOnce(options: PromptShieldsOptions, call: ShieldCall, time: CheckTime): Promise<CheckResult> {
-  const result = await callContentSafety(options.service, { operation: "shieldPrompt", body: call }, time);
+  const result = await callContentSafety(options.service, { operation: "shieldPrompt", body: call.body }, time);
   if (!result.ok) return { kind: "failed", reason: result.reason };
   const { data: answer } = answerSchema.safeParse(result.answer);
-  const verdict = answer === undefined ? UNREADABLE : judge(answer, call);
+  const verdict = answer === undefined ? UNREADABLE : judge(answer, call.body);
   if (verdict.kind === "clean") remember(options, call);
   return verdict;
 }
@@ -95,17 +121,17 @@ async function shieldOnce(options: PromptShieldsOptions, call: ShieldCall, time:
 const UNREADABLE: CheckResult = { kind: "failed", reason: "unreadable_answer" };
 
 /** Each part has its verdict, or there is none: silence is not innocence. */
-function judge(answer: z.output<typeof answerSchema>, call: ShieldCall): CheckResult {
+function judge(answer: z.output<typeof answerSchema>, asked: ShieldCall["body"]): CheckResult {
   const prompt = answer.userPromptAnalysis?.attackDetected;
   const documents = answer.documentsAnalysis ?? [];
   if (prompt === true) return { kind: "hit", rule: "prompt_attack" };
   if (documents.some((each) => each.attackDetected)) return { kind: "hit", rule: "document_attack" };
-  const isWhole = (call.userPrompt === undefined || prompt === false) && documents.length === call.documents.length;
+  const isWhole = (asked.userPrompt === undefined || prompt === false) && documents.length === asked.documents.length;
   return isWhole ? CLEAN : UNREADABLE;
 }
 
 function remember({ memo, service }: PromptShieldsOptions, call: ShieldCall): void {
   const nowMs = service.clock.monotonic();
-  if (call.userPrompt !== undefined) memo.add("prompt", call.userPrompt, nowMs);
-  for (const document of call.documents) memo.add("document", document, nowMs);
+  if (call.body.userPrompt !== undefined) memo.add("prompt", call.body.userPrompt, nowMs);
+  for (const document of call.parts) memo.add("document", document, nowMs);
 }
