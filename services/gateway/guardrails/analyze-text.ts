@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type CheckResult, CLEAN, checkAll } from "./check.ts";
+import { type CheckResult, CLEAN, checkAll, isFarTooLong, TOO_LONG } from "./check.ts";
 import { withCheckTime } from "./check-time.ts";
 import type { CleanMemo } from "./clean-memo.ts";
 import { callContentSafety, type CheckTime, type ContentSafety } from "./content-safety.ts";
@@ -32,10 +32,11 @@ export async function checkAnalyzeText(
 ): Promise<CheckResult> {
   const { clock } = options.service;
   const nowMs = clock.monotonic();
+  if (isFarTooLong(texts)) return TOO_LONG;
   const parts = splitText(texts.join("\n").toWellFormed(), { partMax: CHARACTERS_MAX, overlap: OVERLAP });
   const calls = [...new Set(parts)].filter((part) => !options.memo.has("analyze", part, nowMs));
   if (calls.length === 0) return CLEAN;
-  if (calls.length > CALLS_MAX) return { kind: "failed", reason: "too_long" };
+  if (calls.length > CALLS_MAX) return TOO_LONG;
   return withCheckTime({ clock, timeoutMs: options.timeoutMs, cut }, (time, stop) =>
     checkAll(calls, { parallel: PARALLEL_MAX, check: (text) => analyzeOnce(options, text, time), stop }),
   );

@@ -25,6 +25,16 @@ export type CheckResult =
 
 export const CLEAN: CheckResult = { kind: "clean" };
 
+/** More than four times what one check may ask about: even with most of it known, it is not worth the time to look. */
+const TEXT_MAX = 1_200_000;
+
+/** Whether texts are so long together that no check of them can end. In UTF-16 units. */
+export function isFarTooLong(texts: readonly string[]): boolean {
+  return texts.reduce((sum, text) => sum + text.length, 0) > TEXT_MAX;
+}
+
+export const TOO_LONG: CheckResult = { kind: "failed", reason: "too_long" };
+
 /**
  * Makes some calls, at most `parallel` at a time. A hit ends all others: `stop` is called, and no more begin. A failure ends none, since
  * another call may still hit: with a failure mode of Open, one call that fails must not hide what the others would have found.

@@ -157,6 +157,14 @@ describe("checkPromptShields()", () => {
     expect(await check(texts)).toEqual(expected);
   });
 
+  it("does not even look at more than four times as much", async () => {
+    expect(await check({ documents: ["x".repeat(600_001), "x".repeat(600_000)] })).toEqual({
+      kind: "failed",
+      reason: "too_long",
+    });
+    expect(peer.requests).toHaveLength(0);
+  });
+
   it("asks at most four at a time, and stops at a hit", async () => {
     let running = 0;
     let most = 0;

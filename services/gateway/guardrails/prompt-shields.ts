@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type CheckResult, CLEAN, checkAll } from "./check.ts";
+import { type CheckResult, CLEAN, checkAll, isFarTooLong, TOO_LONG } from "./check.ts";
 import type { CleanMemo } from "./clean-memo.ts";
 import { callContentSafety, type CheckTime, type ContentSafety } from "./content-safety.ts";
 import { withCheckTime } from "./check-time.ts";
@@ -40,13 +40,14 @@ export async function checkPromptShields(
   /** Each part once, but for those that were clean a moment ago. */
   const newOf = (kind: string, all: readonly string[]): string[] =>
     [...new Set(all)].filter((part) => !options.memo.has(kind, part, nowMs));
+  if (isFarTooLong(texts.prompts) || isFarTooLong(texts.documents)) return TOO_LONG;
   const parts = toShieldParts(texts);
   const calls = packShieldCalls({
     prompts: newOf("prompt", parts.prompts),
     documents: newOf("document", parts.documents),
   });
   if (calls.length === 0) return CLEAN;
-  if (calls.length > SHIELD_CALLS_MAX) return { kind: "failed", reason: "too_long" };
+  if (calls.length > SHIELD_CALLS_MAX) return TOO_LONG;
   return withCheckTime({ clock, timeoutMs: options.timeoutMs, cut }, (time, stop) =>
     checkAll(calls, { parallel: PARALLEL_MAX, check: (call) => shieldOnce(options, call, time), stop }),
   );
