@@ -69,6 +69,7 @@ export function toModelCount(report: AnswerReport, promptBytes: number): ModelCo
     inputTokens: estimateTokens(promptBytes),
     cachedInputTokens: 0,
     outputTokens: estimateTokens(report.outputBytes),
+    reasoningTokens: 0,
   };
   return {
     usage,

@@ -6,7 +6,7 @@ import type { Sink } from "./attempt.ts";
 import { interruptedEvents } from "./refuse.ts";
 import { createEventSplitter, eventData } from "./sse.ts";
 import type { StreamWatch } from "./stream-watch.ts";
-import type { CutSide } from "./turn.ts";
+import type { CutSide, Turn } from "./turn.ts";
 
 export interface EventSinkOptions extends AnswerOptions {
   readonly watch: StreamWatch;
@@ -69,6 +69,7 @@ class EventSink implements Sink {
   }
 
   #take(block: Buffer): boolean {
+    notePace(this.#options.turn, this.#options.clock);
     const { watch } = this.#options;
     const passed = watch.observe(block);
     if (this.#options.rejectsUnfiltered && watch.isFilterDown() && !this.#isSettled) {
@@ -156,6 +157,19 @@ class EventSink implements Sink {
     this.#hasEnded = true;
     this.#options.turn.response.end();
   }
+}
+
+/** How fast a model's stream comes; nothing for the agent's own. */
+function notePace(turn: Turn, clock: Clock): void {
+  const { metrics } = turn;
+  if (metrics === undefined) return;
+  const nowMs = clock.monotonic();
+  if (turn.firstEventMs === undefined) {
+    turn.firstEventMs = nowMs;
+    metrics.firstChunkSeconds.observe((nowMs - turn.sentMs) / 1000);
+    metrics.firstTokenSeconds.observe((nowMs - turn.startMs) / 1000);
+  } else metrics.chunkSeconds.observe((nowMs - turn.newestEventMs) / 1000);
+  turn.newestEventMs = nowMs;
 }
 
 const ABRUPT_END_MS_MAX = 1_000;

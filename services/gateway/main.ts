@@ -2,6 +2,7 @@ import { OPENAI_SCOPE, createEntraCredential } from "#runtime/credential.ts";
 import { systemClock } from "#runtime/clock.ts";
 import { ConfigError, parseConfig } from "#runtime/config.ts";
 import { openCounters, readBootId } from "#runtime/counters.ts";
+import { watchEventLoop } from "#runtime/event-loop.ts";
 import { withHealth } from "#runtime/health.ts";
 import { createLogger, openStdout } from "#runtime/log.ts";
 import { createMetrics } from "#runtime/metrics.ts";
@@ -29,6 +30,7 @@ import { createUpstreams } from "./upstream.ts";
 
 const CONFIG_POLL_MS = 2_000;
 const CONTROL_POLL_MS = 500;
+const EVENT_LOOP_MS = 60_000;
 /** Longer than any wait of our own (gateway.ts): what is silent for so long is a client that takes nothing. */
 const SILENT_MS = 2 * TIMEOUTS.agentFirstByteMs;
 
@@ -89,7 +91,9 @@ const gateway: Gateway = {
 };
 
 let isDraining = false;
+const eventLoop = watchEventLoop((quantile, seconds) => gateway.metrics.eventLoopDelay.set({ quantile }, seconds));
 const polls = [
+  setInterval(eventLoop, EVENT_LOOP_MS),
   setInterval(() => {
     live.refreshConfig();
     credentials.refresh();

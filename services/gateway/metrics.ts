@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import { METRICS } from "#core/metric-names.ts";
+import { createGenAiMetrics, DURATION_SECONDS, type FindModelMetrics } from "./gen-ai.ts";
 
 /** What people and dashboards see. Every label value comes from a closed set or from the configuration. */
 export interface GatewayMetrics {
@@ -13,20 +14,10 @@ export interface GatewayMetrics {
   readonly filterDown: Counter<"model" | "deployment">;
   readonly overheadSeconds: Histogram;
   readonly requestDuration: Histogram<"gen_ai_request_model" | "gen_ai_operation_name">;
-  readonly inputTokens: Counter<TokenLabel>;
-  readonly outputTokens: Counter<TokenLabel>;
+  readonly eventLoopDelay: Gauge<"quantile">;
+  readonly ofModel: FindModelMetrics;
 }
 
-type TokenLabel = "gen_ai_operation_name" | "gen_ai_provider_name" | "gen_ai_request_model" | "gen_ai_token_modality";
-const TOKEN_LABELS: readonly TokenLabel[] = [
-  "gen_ai_operation_name",
-  "gen_ai_provider_name",
-  "gen_ai_request_model",
-  "gen_ai_token_modality",
-];
-
-/** Buckets of the GenAI conventions for durations. */
-const DURATION_SECONDS = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
 /** From 50 µs to 250 ms. */
 const OVERHEAD_SECONDS = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25];
 
@@ -75,11 +66,12 @@ export function createGatewayMetrics(registry: Registry): GatewayMetrics {
       buckets: DURATION_SECONDS,
       registers,
     }),
-    inputTokens: counter(
-      METRICS.genAiInputTokens,
-      "Prompt tokens. For dashboards; money is in supercargo_usage_total.",
-      TOKEN_LABELS,
-    ),
-    outputTokens: counter(METRICS.genAiOutputTokens, "Completion tokens. For dashboards, not for money.", TOKEN_LABELS),
+    ofModel: createGenAiMetrics(registry),
+    eventLoopDelay: new Gauge({
+      name: METRICS.gatewayEventLoopDelay,
+      help: "How late the event loop was within the last whole minute.",
+      labelNames: ["quantile"],
+      registers,
+    }),
   };
 }

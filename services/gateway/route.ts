@@ -101,6 +101,9 @@ function tryDeployment(gateway: Gateway, turn: Turn, trial: Trial): Promise<Tria
     outputTokensMax: call.route.outputTokensMax,
   });
   const endpoint = endpointOf(call.snapshot, deployment.baseUrl);
+  turn.metrics = gateway.metrics.ofModel(call.route.alias, deployment, call.operation);
+  turn.sentMs = gateway.clock.monotonic();
+  turn.firstEventMs = undefined;
   const attempt = startAttempt({
     dispatcher: gateway.upstreams.pool(`${call.route.alias}/${deployment.name}`, endpoint.origin),
     method: "POST",
@@ -128,10 +131,9 @@ async function outcomeOf(
   running: { readonly attempt: Attempt; readonly deployment: GatewayDeployment },
 ): Promise<TrialResult> {
   turn.cutter.onCut((side) => running.attempt.cut(side));
-  const sentMs = gateway.clock.monotonic();
   const outcome = await running.attempt.outcome;
   turn.cutter.onCut(undefined);
-  turn.waitedMs += gateway.clock.monotonic() - sentMs;
+  turn.waitedMs += gateway.clock.monotonic() - turn.sentMs;
   if (outcome.kind === "cut") throw cutRefusal();
   if (outcome.kind === "failed") noteFailure(gateway, turn, { deployment: running.deployment, reason: outcome.reason });
   if (outcome.kind === "declined")

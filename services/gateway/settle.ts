@@ -42,16 +42,20 @@ function recordModel(gateway: Gateway, turn: Turn, { call, report, count, refusa
   outcome.estimated = count.isEstimated;
   if (report.finishReason !== undefined) outcome.finishReason = report.finishReason;
   if (report.filterDown) noteFilterDown(gateway, turn, call);
-  const labels = {
-    gen_ai_operation_name: call.operation === "embeddings" ? "embeddings" : "chat",
-    gen_ai_provider_name: providerOf(call, turn.outcome.deployment),
-    gen_ai_request_model: call.route.alias,
-    gen_ai_token_modality: report.usage === undefined ? "unknown" : "text",
-  };
-  gateway.metrics.inputTokens.inc(labels, count.usage.inputTokens);
-  gateway.metrics.outputTokens.inc(labels, count.usage.outputTokens);
+  noteModel(gateway, turn, report);
   if (report.refusal) noteRejected(gateway, turn, report.refusal);
   else addAuditLine(gateway, turn, { status: 200 });
+}
+
+/** Tokens and times of one answer. Those of a cut one would be of another thing than those of whole ones. */
+function noteModel(gateway: Gateway, turn: Turn, { usage, cutBy }: AnswerReport): void {
+  const { metrics, firstEventMs, newestEventMs } = turn;
+  if (metrics === undefined) return;
+  metrics.countTokens(usage);
+  if (cutBy !== undefined) return;
+  metrics.operationSeconds.observe((gateway.clock.monotonic() - turn.sentMs) / 1000);
+  if (firstEventMs !== undefined && usage !== undefined && usage.outputTokens > 1)
+    metrics.tokenSeconds.observe((newestEventMs - firstEventMs) / 1000 / (usage.outputTokens - 1));
 }
 
 /** The model has answered and is counted, but its answer was refused. */
@@ -118,11 +122,4 @@ function noteCut(gateway: Gateway, turn: Turn, report: AnswerReport): void {
   if (report.cutBy === undefined) return;
   turn.outcome.cutBy = report.cutBy;
   gateway.metrics.streamsCut.inc({ side: report.cutBy });
-}
-
-function providerOf(call: ModelCall, deployment: string | undefined): string {
-  for (const group of call.route.groups)
-    for (const each of group)
-      if (each.name === deployment) return each.type === "AzureOpenAI" ? "azure.ai.openai" : "openai";
-  return "openai";
 }

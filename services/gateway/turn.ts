@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "#runtime/clock.ts";
 import type { Caller } from "./auth.ts";
+import type { ModelMetrics } from "./gen-ai.ts";
 import type { OpenAIRequest } from "./openai.ts";
 import type { Route } from "./routes.ts";
 import type { Snapshot } from "./snapshot.ts";
@@ -43,6 +44,12 @@ export interface Turn {
   parsed?: OpenAIRequest;
   /** The alias, once it is known to exist; the agent's name for its face. */
   model?: string;
+  /** Of the deployment that is asked now. */
+  metrics?: ModelMetrics;
+  /** Monotonic milliseconds: when that deployment was asked, and when the first and the newest events of its stream came. */
+  sentMs: number;
+  firstEventMs: number | undefined;
+  newestEventMs: number;
   readonly outcome: Outcome;
   readonly cutter: Cutter;
   /** Why it ended as it did, for a label: `ok`, the code of a refusal, or one of three more. */
@@ -71,6 +78,9 @@ export function openTurn(request: IncomingMessage, response: ServerResponse, clo
     response,
     startMs: clock.monotonic(),
     waitedMs: 0,
+    sentMs: 0,
+    firstEventMs: undefined,
+    newestEventMs: 0,
     outcome: {},
     cutter: createCutter(),
     isAudited: false,

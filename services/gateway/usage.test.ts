@@ -3,13 +3,23 @@ import { estimateTokens, findUsage, toTokenUsage } from "./usage.ts";
 
 describe("toTokenUsage()", () => {
   it.each([
-    ["chat", { prompt_tokens: 5, completion_tokens: 2, prompt_tokens_details: { cached_tokens: 3 } }, [5, 3, 2]],
-    ["responses", { input_tokens: 5, output_tokens: 2, input_tokens_details: { cached_tokens: 3 } }, [5, 3, 2]],
-    ["embeddings", { prompt_tokens: 5, total_tokens: 5 }, [5, 0, 0]],
-    ["details that are null", { prompt_tokens: 5, completion_tokens: 2, prompt_tokens_details: null }, [5, 0, 2]],
-    ["more cached than there is", { prompt_tokens: 5, prompt_tokens_details: { cached_tokens: 9 } }, [5, 5, 0]],
-  ])("reads %s", (_, value, [inputTokens, cachedInputTokens, outputTokens]) => {
-    expect(toTokenUsage(value)).toEqual({ inputTokens, cachedInputTokens, outputTokens });
+    ["chat", { prompt_tokens: 5, completion_tokens: 2, prompt_tokens_details: { cached_tokens: 3 } }, [5, 3, 2, 0]],
+    ["responses", { input_tokens: 5, output_tokens: 2, input_tokens_details: { cached_tokens: 3 } }, [5, 3, 2, 0]],
+    [
+      "thoughts",
+      { prompt_tokens: 5, completion_tokens: 9, completion_tokens_details: { reasoning_tokens: 7 } },
+      [5, 0, 9, 7],
+    ],
+    [
+      "more thoughts than there are",
+      { input_tokens: 5, output_tokens: 2, output_tokens_details: { reasoning_tokens: 7 } },
+      [5, 0, 2, 2],
+    ],
+    ["embeddings", { prompt_tokens: 5, total_tokens: 5 }, [5, 0, 0, 0]],
+    ["details that are null", { prompt_tokens: 5, completion_tokens: 2, prompt_tokens_details: null }, [5, 0, 2, 0]],
+    ["more cached than there is", { prompt_tokens: 5, prompt_tokens_details: { cached_tokens: 9 } }, [5, 5, 0, 0]],
+  ])("reads %s", (_, value, [inputTokens, cachedInputTokens, outputTokens, reasoningTokens]) => {
+    expect(toTokenUsage(value)).toEqual({ inputTokens, cachedInputTokens, outputTokens, reasoningTokens });
   });
 
   it.each([

@@ -6,6 +6,8 @@ export interface TokenUsage {
   /** The part of the input that came from the provider's cache. */
   readonly cachedInputTokens: number;
   readonly outputTokens: number;
+  /** The part of the output that the model thought and did not say. */
+  readonly reasoningTokens: number;
 }
 
 /** A larger number is a defect of the upstream, not usage. */
@@ -21,10 +23,12 @@ export function toTokenUsage(value: unknown): TokenUsage | undefined {
   const outputTokens = outputCount(value);
   if (inputTokens === undefined || outputTokens === undefined) return undefined;
   const details = member(value, "prompt_tokens_details") ?? member(value, "input_tokens_details");
+  const outputDetails = member(value, "completion_tokens_details") ?? member(value, "output_tokens_details");
   return {
     inputTokens,
     cachedInputTokens: Math.min(count(details, "cached_tokens") ?? 0, inputTokens),
     outputTokens,
+    reasoningTokens: Math.min(count(outputDetails, "reasoning_tokens") ?? 0, outputTokens),
   };
 }
 
