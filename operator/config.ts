@@ -1,4 +1,6 @@
 import { z } from "zod";
+import type { Entitlement } from "#core/api/pod-usage.ts";
+import { entitledBy } from "#core/entitlement.ts";
 import { limitedDimensions } from "#core/leases.ts";
 import { findPlan } from "#core/plan.ts";
 import { POD_PATHS, POD_PORTS } from "#core/pod-paths.ts";
@@ -77,11 +79,15 @@ export interface Settings {
   readonly planId: string;
   /** Base dimensions that the plan limits: a new pod may count none of them before the reporter gives it a lease. */
   readonly limitedDimensions: readonly string[];
+  /** What the plan entitles a new pod to before the reporter has spoken. */
+  readonly entitlement: Required<Pick<Entitlement, "state" | "features">>;
 }
 
 /** The settings out of a parsed environment and the catalogue's text. Throws ConfigError when the catalogue is wrong. */
 export function settingsOf(environment: Environment, catalogueText: string): Settings {
   const catalogue = readCatalogue(catalogueText);
+  const planId = environment.SUPERCARGO_PLAN_ID;
+  const plan = findPlan(catalogue, planId);
   return {
     image: environment.SUPERCARGO_IMAGE,
     imagePullPolicy: environment.SUPERCARGO_IMAGE_PULL_POLICY,
@@ -92,7 +98,8 @@ export function settingsOf(environment: Environment, catalogueText: string): Set
     grantLifeSeconds: environment.SUPERCARGO_GRANT_LIFE_SECONDS,
     metricsPeers: environment.SUPERCARGO_METRICS_PEERS,
     offerResourceId: environment.SUPERCARGO_OFFER_RESOURCE_ID || "plain",
-    planId: environment.SUPERCARGO_PLAN_ID,
-    limitedDimensions: limitedDimensions(findPlan(catalogue, environment.SUPERCARGO_PLAN_ID), catalogue),
+    planId,
+    limitedDimensions: limitedDimensions(plan, catalogue),
+    entitlement: entitledBy(plan, environment.SUPERCARGO_OFFER_RESOURCE_ID === ""),
   };
 }

@@ -165,6 +165,7 @@ function judgeEntitlement(input: StatusInput): string | undefined {
   for (const pod of input.pods) {
     const grant = input.metering.entitlements.get(pod.uid);
     if (!grant || pod.state === "Terminating") continue;
+    if (grant.state === "Unknown") return `The plan ${grant.planId} is not in the catalogue of this version`;
     if (grant.state !== "Active" && grant.state !== "GracePeriod") return `The Marketplace plan is ${grant.state}`;
     if (Date.parse(grant.validUntil) <= input.metering.nowMs)
       return `The grant of pod ${pod.name} ended at ${grant.validUntil} and the reporter did not renew it`;

@@ -62,7 +62,7 @@ describe("firstGrants()", () => {
     expect(firstGrants([], { settings, nowMs: NOW })).toEqual({
       term: 0,
       clockOffsetSeconds: 0,
-      entitlement: { state: "Active", planId: "", validUntil: "2026-11-25T12:00:00.000Z" },
+      entitlement: { state: "Active", features: {}, planId: "", validUntil: "2026-11-25T12:00:00.000Z" },
     });
   });
 

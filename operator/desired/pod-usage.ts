@@ -84,7 +84,10 @@ export function desiredControl(input: {
   };
 }
 
-type GrantSettings = Pick<Settings, "offerResourceId" | "planId" | "grantLifeSeconds" | "limitedDimensions">;
+type GrantSettings = Pick<
+  Settings,
+  "offerResourceId" | "planId" | "grantLifeSeconds" | "limitedDimensions" | "entitlement"
+>;
 
 /**
  * The first grant of a new pod: the entitlement that the reporter gave last, else a fresh one. A pod born during an
@@ -112,7 +115,7 @@ export function firstGrants(
     term: 0,
     clockOffsetSeconds: 0,
     entitlement: {
-      state: "Active",
+      ...settings.entitlement,
       planId: settings.planId,
       validUntil: toIso(nowMs + settings.grantLifeSeconds * 1000),
     },

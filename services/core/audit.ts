@@ -21,6 +21,8 @@ export interface AuditRecord {
   readonly tool: string;
   /** SHA-256 of the canonical arguments (RFC 8785), in hex. */
   readonly argumentsDigest: string;
+  /** The plan bought; empty in plain mode. */
+  readonly planId: string;
   readonly lane: Lane;
   readonly rule: PolicyRule;
   readonly code: RefusalCode | "";
@@ -35,7 +37,7 @@ export interface AuditRecord {
 /** The circumstances of a call, without the decision. */
 export type AuditSubject = Pick<
   AuditRecord,
-  "who" | "actingFor" | "agent" | "generation" | "run" | "call" | "tool" | "argumentsDigest"
+  "who" | "actingFor" | "agent" | "generation" | "run" | "call" | "tool" | "argumentsDigest" | "planId"
 >;
 
 /** Joins circumstances, decision and outcome to one record. A refused call has no other outcome than Refused. */

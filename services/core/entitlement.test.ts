@@ -8,7 +8,7 @@ const NOW_MS = Date.UTC(2026, 10, 22, 8);
 const terms: GrantTerms = {
   mode: "Marketplace",
   planId: "starter",
-  planKnown: true,
+  plan: { features: {} },
   lifeSeconds: 86_400,
   offsetSeconds: 0,
   term: 3,
@@ -33,8 +33,8 @@ function specOf(grants: Grants | undefined): PodUsageSpec {
 describe("toGrants()", () => {
   it.each([
     ["a known plan", {}, "Active"],
-    ["a plan that the catalogue does not know: our mistake, not the customer's", { planKnown: false }, "Unknown"],
-    ["no plan at all", { mode: "Plain" as const, planId: "", planKnown: false }, "Active"],
+    ["a plan that the catalogue does not know: our mistake, not the customer's", { plan: undefined }, "Unknown"],
+    ["no plan at all", { mode: "Plain" as const, planId: "", plan: undefined }, "Active"],
   ])("%s", (_what, part, state) => {
     expect(toGrants({ ...terms, ...part }, specOf(undefined)).entitlement.state).toBe(state);
   });
@@ -43,7 +43,7 @@ describe("toGrants()", () => {
     const current: Grants = { ...granted, clockOffsetSeconds: 60, leases: [{ dimension: "d", upTo: "5" }] };
     expect(toGrants({ ...terms, offsetSeconds: 30 }, specOf(current))).toEqual({
       term: 3,
-      entitlement: { state: "Active", planId: "starter", validUntil: "2026-11-23T08:00:00.000Z" },
+      entitlement: { state: "Active", features: {}, planId: "starter", validUntil: "2026-11-23T08:00:00.000Z" },
       clockOffsetSeconds: 60,
       leases: [{ dimension: "d", upTo: "5" }],
     });
@@ -91,7 +91,7 @@ describe("grantDue()", () => {
     ["just before half of its life", granted, { nowMs: NOW_MS + HALF_MS }, false],
     ["after half of its life", granted, { nowMs: NOW_MS + HALF_MS + 1 }, true],
     ["another plan", granted, { planId: "business" }, true],
-    ["a plan that became unknown", granted, { planKnown: false }, true],
+    ["a plan that became unknown", granted, { plan: undefined }, true],
     ["a clock that went forward", granted, { offsetSeconds: 1 }, true],
     ["a clock that seems to go back", { ...granted, clockOffsetSeconds: 9 }, {}, false],
     ["a lease of a dimension that is limited", { ...granted, leases: [{ dimension: "d", upTo: "5" }] }, {}, false],

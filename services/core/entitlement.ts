@@ -1,15 +1,17 @@
-import type { Grants, PodUsageSpec } from "./api/pod-usage.ts";
+import type { PlanFeatures } from "./api/plan-features.ts";
+import type { Entitlement, Grants, PodUsageSpec } from "./api/pod-usage.ts";
 import type { Ledger } from "./api/usage-ledger.ts";
 import { checkpointSecondsOf } from "./counted.ts";
 import { COUNT_MAX } from "./ledger.ts";
+import type { Plan } from "./plan.ts";
 import { toIso } from "./time.ts";
 
 /** What the reporter knows when it writes grants. */
 export interface GrantTerms {
   readonly mode: Ledger["mode"];
   readonly planId: string;
-  /** The catalogue knows the plan; meaningless in plain mode. */
-  readonly planKnown: boolean;
+  /** What the catalogue says of the plan; nothing: it does not know it. Meaningless in plain mode. */
+  readonly plan: Pick<Plan, "features"> | undefined;
   readonly lifeSeconds: number;
   readonly offsetSeconds: number;
   readonly term: number;
@@ -40,6 +42,31 @@ export function adaptCheckpointSeconds(
   return Math.abs(wanted - current) * 100 > current * HYSTERESIS_PERCENT ? wanted : current;
 }
 
+/**
+ * What a plan entitles to. Features are always written, if only as `{}`: what an older plan bounded must not stay in force.
+ * Unknown means that this version's catalogue has no such plan: no price and no limit of it is known.
+ */
+export function entitledBy(
+  plan: Pick<Plan, "features"> | undefined,
+  isPlain: boolean,
+): Required<Pick<Entitlement, "state" | "features">> {
+  return { state: isPlain || plan ? "Active" : "Unknown", features: toFeatures(plan?.features ?? {}) };
+}
+
+/** In one order, without what is not there: equal features are equal texts. */
+function toFeatures({ requestsPerMinute, models, routes, tools }: PlanFeatures): PlanFeatures {
+  return {
+    ...(requestsPerMinute === undefined ? {} : { requestsPerMinute }),
+    ...(models === undefined ? {} : { models }),
+    ...(routes === undefined ? {} : { routes }),
+    ...(tools === undefined ? {} : { tools }),
+  };
+}
+
+function isSame(a: PlanFeatures | undefined, b: PlanFeatures | undefined): boolean {
+  return JSON.stringify(a && toFeatures(a)) === JSON.stringify(b && toFeatures(b));
+}
+
 /** Whether a pod's grant must be written: something differs, or half of its life is over. */
 export function grantDue(spec: PodUsageSpec, terms: GrantTerms): boolean {
   const current = spec.grants;
@@ -49,6 +76,7 @@ export function grantDue(spec: PodUsageSpec, terms: GrantTerms): boolean {
   return (
     current.entitlement.state !== wanted.entitlement.state ||
     current.entitlement.planId !== wanted.entitlement.planId ||
+    !isSame(current.entitlement.features, wanted.entitlement.features) ||
     current.clockOffsetSeconds !== wanted.clockOffsetSeconds ||
     (current.leases ?? []).some((lease) => isReleased(lease, terms)) ||
     checkpointSecondsOf(spec) !== checkpointSecondsOf({ ...spec, grants: wanted }) ||
@@ -68,7 +96,7 @@ export function toGrants(terms: GrantTerms, spec: PodUsageSpec, upTo: ReadonlyMa
   return {
     term: terms.term,
     entitlement: {
-      state: terms.mode === "Plain" || terms.planKnown ? "Active" : "Unknown",
+      ...entitledBy(terms.plan, terms.mode === "Plain"),
       planId: terms.planId,
       validUntil: toIso(terms.nowMs + terms.lifeSeconds * 1000),
     },

@@ -8,6 +8,8 @@ export const ERRORS = {
   invalid_token: { status: 401, type: "authentication_error", next: "stop" },
   subscription_suspended: { status: 403, type: "permission_error", next: "stop" },
   insufficient_scope: { status: 403, type: "permission_error", next: "stop" },
+  subscription_revoked: { status: 403, type: "permission_error", next: "stop" },
+  grant_expired: { status: 403, type: "permission_error", next: "stop" },
   not_entitled: { status: 403, type: "permission_error", next: "stop" },
   agent_paused: { status: 403, type: "permission_error", next: "stop" },
   hard_limit_reached: { status: 403, type: "insufficient_quota", next: "stop" },
@@ -31,6 +33,8 @@ export const ERRORS = {
   /** Only inside a stream that had begun: the status was 200 by then. */
   stream_interrupted: { status: 502, type: "upstream_error", next: "retry" },
   not_ready: { status: 503, type: "server_error", next: "wait" },
+  /** The publisher's mistake, not the caller's; no repetition within minutes mends it. */
+  unknown_plan: { status: 503, type: "server_error", next: "stop" },
   issuer_unavailable: { status: 503, type: "server_error", next: "wait" },
   draining: { status: 503, type: "server_error", next: "retry" },
   overloaded: { status: 503, type: "server_error", next: "wait" },
@@ -77,6 +81,8 @@ export interface RefusalOptions {
   /** For `wait`: what `retry-after` says. */
   readonly retryAfterMs?: number;
   readonly cause?: unknown;
+  /** The rule that refused, for the audit record; the code if absent. */
+  readonly rule?: string;
   /** What was asked may have begun already: whatever the table says, a client must not send it again by itself. */
   readonly mayHaveBegun?: boolean;
 }
@@ -87,11 +93,13 @@ export class Refusal extends Error {
   readonly param: string | null;
   readonly retryAfterMs: number | undefined;
   readonly mayHaveBegun: boolean;
+  readonly rule: string;
   constructor(code: ErrorCode, message: string, options: RefusalOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "Refusal";
     this.code = code;
     this.param = options.param ?? null;
+    this.rule = options.rule ?? code;
     this.retryAfterMs = options.retryAfterMs;
     this.mayHaveBegun = options.mayHaveBegun ?? false;
   }
@@ -100,7 +108,12 @@ export class Refusal extends Error {
 /** The same refusal of something that may have begun; what is no refusal stays as it is. */
 export function markBegun(error: unknown): unknown {
   if (!(error instanceof Refusal)) return error;
-  return new Refusal(error.code, error.message, { param: error.param, cause: error.cause, mayHaveBegun: true });
+  return new Refusal(error.code, error.message, {
+    param: error.param,
+    cause: error.cause,
+    rule: error.rule,
+    mayHaveBegun: true,
+  });
 }
 
 /**

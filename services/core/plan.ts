@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { PLAN_MODELS_MAX, PLAN_ROUTES, PLAN_TOOL, PLAN_TOOLS_MAX } from "./api/plan-features.ts";
 import { catalogueFlaws } from "./plan-rules.ts";
 
 /**
@@ -72,6 +73,30 @@ const planDimensionSchema = only({
 });
 export type PlanDimension = z.output<typeof planDimensionSchema>;
 
+/** What a plan allows, beside what it sells. Absent: all of it. */
+const featuresSchema = only({
+  /** Agents per installation; absent: no bound. */
+  agentsMax: count.exactOptional(),
+  /** Requests of one AgentDeployment in a minute, over all of its gateway pods. */
+  requestsPerMinute: count.exactOptional(),
+  /** Aliases of models that may be called, by clients and by the agent itself. */
+  models: listOf(
+    "names of models",
+    ruled("must be 1 to 63 lower case letters, digits and -, and begin and end with a letter or digit", (rule) =>
+      z.string(rule).regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, rule),
+    ),
+    PLAN_MODELS_MAX,
+  ).exactOptional(),
+  /** What clients may begin. */
+  routes: listOf("routes", choice(PLAN_ROUTES), PLAN_ROUTES.length).exactOptional(),
+  /** Tools that the agent may call: all functions of one, or one function of it. */
+  tools: listOf(
+    "tools",
+    ruled("must be the name of a tool, or tool/function", (rule) => z.string(rule).regex(PLAN_TOOL, rule)),
+    PLAN_TOOLS_MAX,
+  ).exactOptional(),
+});
+
 const planSchema = only({
   /** The planId that Azure injects. */
   id: ruled("must be 1 to 128 lower case letters, digits, - and _, and begin with a letter or digit", (rule) =>
@@ -82,11 +107,7 @@ const planSchema = only({
   dimensions: ruled("must be a list of at most 30 dimensions", (rule) =>
     z.array(planDimensionSchema, rule).max(30, rule),
   ),
-  features: only({
-    /** Agents per installation; absent: no bound. */
-    agentsMax: count.exactOptional(),
-    requestsPerMinute: count.exactOptional(),
-  }).default({}),
+  features: featuresSchema.default({}),
 });
 export type Plan = z.output<typeof planSchema>;
 
@@ -107,6 +128,11 @@ export type Catalogue = z.output<typeof catalogueSchema>;
 /** The plan bought, or nothing when the catalogue does not know it. */
 export function findPlan(catalogue: Catalogue, planId: string): Plan | undefined {
   return catalogue.plans.find((plan) => plan.id === planId);
+}
+
+/** A list that names something: an empty one would allow nothing, so it is taken for a mistake. */
+function listOf<S extends z.ZodType>(what: string, item: S, max: number): z.ZodArray<S> {
+  return ruled(`must be a list of 1 to ${max} ${what}`, (rule) => z.array(item, rule).min(1, rule).max(max, rule));
 }
 
 /** A schema with one rule for all that can be wrong. */

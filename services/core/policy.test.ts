@@ -14,6 +14,7 @@ const facts: ActionFacts = {
   toolCallsUsed: 0,
   toolCallsMax: undefined,
   entitled: true,
+  inPlan: true,
   spent: undefined,
 };
 
@@ -47,6 +48,7 @@ describe("decideAction", () => {
     ["the run's budget", { toolCallsUsed: 2, toolCallsMax: 2 }, "budget_tool_calls", "budget_exhausted"],
     ["mode Revoked", { mode: "Revoked" }, "entitlement", "not_entitled"],
     ["a grant that has run out", { entitled: false }, "entitlement", "not_entitled"],
+    ["a tool that the plan does not allow", { inPlan: false }, "plan_tools", "not_entitled"],
     ["the plan's hard limit", { spent: "documents_analyzed" }, "hard_limit", "hard_limit_reached"],
   ] as const)("refuses %s", (...[, change, rule, code]) => {
     expect(decideAction({ ...facts, ...change })).toMatchObject({ effect: "Refuse", rule, code });
@@ -82,6 +84,7 @@ const anyFacts: fc.Arbitrary<ActionFacts> = fc.record({
   toolCallsUsed: fc.nat(6),
   toolCallsMax: limit,
   entitled: fc.boolean(),
+  inPlan: fc.boolean(),
   spent: fc.option(fc.constant("tool_action"), { nil: undefined }),
 });
 
@@ -111,6 +114,7 @@ describe("decideAction, laws", () => {
         expect(any.definition).toBe("Pinned");
         expect(any.argumentsProblem).toBeUndefined();
         expect(any.entitled).toBe(true);
+        expect(any.inPlan).toBe(true);
         expect(["Running", "Paused"]).toContain(any.mode);
         expect(any.callsInRun).toBeLessThan(any.tool?.callsPerRun ?? Infinity);
         expect(any.callsInHour).toBeLessThan(any.tool?.callsPerHour ?? Infinity);
@@ -146,6 +150,7 @@ describe("toAuditRecord", () => {
     call: "call_1",
     tool: "orders/refund_order",
     argumentsDigest: "00",
+    planId: "pro",
   };
 
   it("says how an allowed call ended", () => {

@@ -16,6 +16,7 @@ export type PolicyRule =
   | "mode_constrained"
   | "budget_tool_calls"
   | "entitlement"
+  | "plan_tools"
   | "hard_limit"
   | "lane_automatic";
 
@@ -59,6 +60,8 @@ export interface ActionFacts {
   readonly toolCallsMax: number | undefined;
   /** Whether the agent's grant is in force. */
   readonly entitled: boolean;
+  /** Whether the plan allows this function. */
+  readonly inPlan: boolean;
   /** The dimension of a hard limit of the plan that the call could exceed. */
   readonly spent: string | undefined;
 }
@@ -86,6 +89,7 @@ const CHECKS: readonly Check[] = [
   checkMode,
   checkBudget,
   checkEntitlement,
+  checkPlan,
   checkHardLimit,
 ];
 
@@ -153,6 +157,11 @@ function checkBudget(facts: ActionFacts): Refusal | undefined {
 function checkEntitlement(facts: ActionFacts): Refusal | undefined {
   if (facts.entitled && facts.mode !== "Revoked") return undefined;
   return { rule: "entitlement", code: "not_entitled", reason: "The agent is not entitled to act" };
+}
+
+function checkPlan({ inPlan }: ActionFacts): Refusal | undefined {
+  if (inPlan) return undefined;
+  return { rule: "plan_tools", code: "not_entitled", reason: "The plan does not allow this tool" };
 }
 
 function checkHardLimit({ spent }: ActionFacts): Refusal | undefined {

@@ -1,4 +1,6 @@
+import type { Control } from "#core/api/pod-config.ts";
 import { Refusal } from "#core/errors.ts";
+import { checkPlanModel, checkPlanRoute } from "#core/grant.ts";
 import { callAgent } from "./agent-face.ts";
 import { checkEntitlement, type EntitlementRequest } from "./entitle.ts";
 import type { Gateway } from "./gateway.ts";
@@ -50,7 +52,7 @@ function callByModel(gateway: Gateway, turn: Turn, operation: ModelOperation): P
   const agent = snapshot.config.agent.name;
   if (operation === "responses" && (request.model === undefined || request.model === agent)) {
     refuseSelfCall(turn, "model_not_found", "Cannot call the agent from its own run");
-    entitle(gateway, "agent_run");
+    checkPlanRoute(entitle(gateway, "agent_run"), "agent");
     turn.model = agent;
     const call = { method: "POST", target: "/v1/responses", body: turn.body, isRun: true } as const;
     const work = () => callAgent(gateway, turn, call);
@@ -59,7 +61,7 @@ function callByModel(gateway: Gateway, turn: Turn, operation: ModelOperation): P
   const route = request.model === undefined ? undefined : snapshot.models.get(request.model);
   if (route === undefined) throw unknownModel(snapshot, operation, request.model);
   turn.model = route.alias;
-  entitle(gateway, turn.caller?.kind === "orchestrator" ? "run_model_call" : "client_model_call");
+  entitleModelCall(gateway, turn, { operation, model: route.alias });
   checkModelRequest(operation, request);
   const need = worstCaseOf(gateway, { operation, request, outputTokensMax: route.outputTokensMax });
   const work = () => callModel(gateway, turn, { snapshot, operation, route, request });
@@ -76,8 +78,20 @@ function guarded(
   return asking === undefined ? call.work() : asking.then(call.work);
 }
 
-function entitle(gateway: Gateway, kind: EntitlementRequest["kind"]): void {
-  checkEntitlement(gateway.live.control(), { kind, nowMs: gateway.clock.now() });
+function entitle(gateway: Gateway, kind: EntitlementRequest["kind"]): Control["entitlement"] {
+  return checkEntitlement(gateway.live.control(), { kind, nowMs: gateway.clock.now() }).entitlement;
+}
+
+/** Routes of the plan are for clients: an agent that may run must be able to think. */
+function entitleModelCall(
+  gateway: Gateway,
+  turn: Turn,
+  call: { readonly operation: ModelOperation; readonly model: string },
+): void {
+  const isOwn = turn.caller?.kind === "orchestrator";
+  const entitlement = entitle(gateway, isOwn ? "run_model_call" : "client_model_call");
+  if (!isOwn) checkPlanRoute(entitlement, call.operation);
+  checkPlanModel(entitlement, call.model);
 }
 
 /** The orchestrator may call models, never itself through the gateway: a run could then start runs without end. */

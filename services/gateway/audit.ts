@@ -48,7 +48,7 @@ function toFacts(gateway: Gateway, turn: Turn, { status, refusal }: Verdict): Au
     bodySha256: body && hash("sha256", body),
     status,
     durationMs: Math.round(gateway.clock.monotonic() - turn.startMs),
-    ...(refusal ? { decision: "refuse", rule: refusal.code, reason: refusal.message } : ENTITLED),
+    ...(refusal ? { decision: "refuse", rule: refusal.rule, reason: refusal.message } : ENTITLED),
   };
 }
 

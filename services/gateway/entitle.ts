@@ -1,5 +1,6 @@
 import type { Control } from "#core/api/pod-config.ts";
 import { Refusal } from "#core/errors.ts";
+import { checkGrant } from "#core/grant.ts";
 
 /** What the entitlement has to judge. */
 export interface EntitlementRequest {
@@ -9,33 +10,11 @@ export interface EntitlementRequest {
   readonly nowMs: number;
 }
 
-/**
- * Whether the pod may serve. Throws Refusal: no grant yet is 503, everything else 403. A grant's `validUntil` was written by
- * the reporter's clock, which runs ahead by `clockOffsetSeconds` in a demo; so the same offset is added here. Unknown
- * counts as entitled until its grant ends: an outage of ours stops no customer.
- */
-export function checkEntitlement(control: Control | undefined, request: EntitlementRequest): void {
-  if (control === undefined) throw new Refusal("not_ready", "Cannot serve before a grant has arrived");
-  const { entitlement, mode } = control;
-  if (mode === "Revoked") throw new Refusal("not_entitled", "Cannot serve as the agent was revoked");
-  if (entitlement.state === "Revoked")
-    throw new Refusal("not_entitled", "Cannot serve as the subscription was revoked");
-  if (entitlement.state === "Suspended")
-    throw new Refusal("subscription_suspended", "Cannot serve as the subscription is suspended");
-  if (!(request.nowMs + control.clockOffsetSeconds * 1000 < validUntilMsOf(entitlement)))
-    throw new Refusal("not_entitled", `Cannot serve as the grant ended at ${entitlement.validUntil}`);
-  checkMode(mode, request.kind);
-}
-
-/** Dates as numbers: every request asks twice, and a parse costs more than all other checks here. */
-const parsed = new WeakMap<Control["entitlement"], number>();
-
-function validUntilMsOf(entitlement: Control["entitlement"]): number {
-  const known = parsed.get(entitlement);
-  if (known !== undefined) return known;
-  const validUntilMs = Date.parse(entitlement.validUntil);
-  parsed.set(entitlement, validUntilMs);
-  return validUntilMs;
+/** Whether the pod may serve: the control that says so, or a Refusal. */
+export function checkEntitlement(control: Control | undefined, request: EntitlementRequest): Control {
+  checkGrant(control, request.nowMs);
+  checkMode(control.mode, request.kind);
+  return control;
 }
 
 /** Paused: nothing new begins, but runs in flight may end, so their model calls go on. */

@@ -1,10 +1,12 @@
+import { allowsModel } from "#core/grant.ts";
 import { auditTurn } from "./audit.ts";
 import type { Gateway } from "./gateway.ts";
 import type { Turn } from "./turn.ts";
 
-/** GET /v1/models: the configured aliases, nothing of what stands behind them. */
+/** GET /v1/models: the configured aliases that the plan allows, nothing of what stands behind them. */
 export function listModels(gateway: Gateway, turn: Turn): void {
-  const models = turn.snapshot?.config.models ?? [];
+  const features = gateway.live.control()?.entitlement.features;
+  const models = (turn.snapshot?.config.models ?? []).filter(({ name }) => allowsModel(features, name));
   const body = Buffer.from(
     JSON.stringify({
       object: "list",

@@ -351,12 +351,12 @@ describe("what the pod is told", () => {
     [
       "a revoked subscription",
       { entitlement: { state: "Revoked", planId: "pro", validUntil: "2099-01-01T00:00:00Z" } },
-      "403 not_entitled",
+      "403 subscription_revoked",
     ],
     [
       "a grant that ran out",
       { entitlement: { state: "Active", planId: "pro", validUntil: "2020-01-01T00:00:00Z" } },
-      "403 not_entitled",
+      "403 grant_expired",
     ],
     [
       "a grant that ran out by the demo's clock",
@@ -364,13 +364,13 @@ describe("what the pod is told", () => {
         clockOffsetSeconds: 2_147_483_647,
         entitlement: { state: "Active", planId: "pro", validUntil: "2080-01-01T00:00:00Z" },
       },
-      "403 not_entitled",
+      "403 grant_expired",
     ],
     ["mode Revoked", { mode: "Revoked" }, "403 not_entitled"],
     [
-      "an unknown state with a good grant",
-      { entitlement: { state: "Unknown", planId: "", validUntil: "2099-01-01T00:00:00Z" } },
-      "200 ok",
+      "a plan that the catalogue does not have",
+      { entitlement: { state: "Unknown", planId: "gold", validUntil: "2099-01-01T00:00:00Z" } },
+      "503 unknown_plan",
     ],
   ] as const)("%s: %s", async (...[, changed, expected]) => {
     world.folder.writeControl(control(changed));

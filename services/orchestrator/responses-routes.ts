@@ -87,7 +87,7 @@ export function deleteResponse(context: AppContext, id: string, { world }: AppOp
 }
 
 async function prepare(context: AppContext, { world }: AppOptions): Promise<Prepared> {
-  checkNewRun(world.live.control(), world.clock.now());
+  checkNewRun(world.live.control(), { config: world.live.config(), nowMs: world.clock.now() });
   const problem = world.counter.problem();
   if (problem !== undefined) world.counter.count();
   if (context.is("application/json") === false || context.get("content-encoding") !== "")

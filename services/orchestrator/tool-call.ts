@@ -1,6 +1,7 @@
 import type { Control, OrchestratorConfig } from "#core/api/pod-config.ts";
 import { type AuditOutcome, type AuditSubject, auditUsage, toAuditRecord } from "#core/audit.ts";
 import { NO_TOOL_USAGE, readToolUsage, type ToolUsage } from "#core/tool-usage.ts";
+import { allowsTool } from "#core/grant.ts";
 import { decideAction, type PolicyDecision } from "#core/policy.ts";
 import type { HoldResult } from "#runtime/holds.ts";
 import type { ActiveRun, RunWorld } from "./active-run.ts";
@@ -169,6 +170,7 @@ function decideCall(
     toolCallsUsed: world.journal.callsStarted(run.record.id) - itself,
     toolCallsMax: budgets.length > 0 ? Math.min(...budgets) : undefined,
     entitled: isEntitled(context.control, nowMs),
+    inPlan: allowsTool(context.control?.entitlement.features, { server: call.server, name: call.tool }),
     spent,
   });
 }
@@ -274,6 +276,7 @@ function auditor(run: ActiveRun, call: CallRecord, options: AuditorOptions): Rep
     call: call.callId,
     tool: call.server === "" ? call.name : `${call.server}/${call.tool}`,
     argumentsDigest: digestOf(args),
+    planId: context.control?.entitlement.planId ?? "",
   };
   return (outcome, usage = NO_TOOL_USAGE) => {
     const record = { ...toAuditRecord(subject, decision, outcome), ...auditUsage(usage) };

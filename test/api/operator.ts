@@ -44,6 +44,7 @@ const TEST_SETTINGS: Settings = {
   checkpointSeconds: 60,
   grantLifeSeconds: 86_400,
   limitedDimensions: [],
+  entitlement: { state: "Active", features: {} },
   metricsPeers: [],
   offerResourceId: "plain",
   planId: "",

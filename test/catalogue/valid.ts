@@ -34,7 +34,13 @@ const VALID_PLANS = {
   limits: {
     billing: "Custom",
     dimensions: [{ id: "chats", ...month("0"), softPercent: 90, hard: "20000" }],
-    features: { agentsMax: 3, requestsPerMinute: 600 },
+    features: {
+      agentsMax: 3,
+      requestsPerMinute: 600,
+      models: ["gpt", "small-1"],
+      routes: ["chat", "responses", "embeddings", "agent"],
+      tools: ["orders", "orders/get_order", "crm/Find-1"],
+    },
   },
   "the largest limit": { billing: "Custom", dimensions: [{ id: "tokens_1m", ...month("0"), hard: "999999999999" }] },
   "tiers with a limit": {

@@ -116,6 +116,41 @@ const SHAPES: readonly Row[] = [
     "plans.0.dimensions.0.softPercent: must be a whole number from 1 to 100: current value is 120",
   ],
   [
+    "a feature that is a typo",
+    catalogue({ plan: { features: { model: ["small"] } } }),
+    'plans.0.features: may hold agentsMax, requestsPerMinute, models, routes, tools only, not model: current value is {"model":["small"]}',
+  ],
+  [
+    "no request a minute",
+    catalogue({ plan: { features: { requestsPerMinute: 0 } } }),
+    "plans.0.features.requestsPerMinute: must be a whole number from 1 to 1000000000: current value is 0",
+  ],
+  [
+    "no model at all",
+    catalogue({ plan: { features: { models: [] } } }),
+    "plans.0.features.models: must be a list of 1 to 64 names of models: current value is []",
+  ],
+  [
+    "one model without a list",
+    catalogue({ plan: { features: { models: "small" } } }),
+    'plans.0.features.models: must be a list of 1 to 64 names of models: current value is "small"',
+  ],
+  [
+    "a model in capitals",
+    catalogue({ plan: { features: { models: ["small", "GPT"] } } }),
+    'plans.0.features.models.1: must be 1 to 63 lower case letters, digits and -, and begin and end with a letter or digit: current value is "GPT"',
+  ],
+  [
+    "a route that is none",
+    catalogue({ plan: { features: { routes: ["chat", "models"] } } }),
+    'plans.0.features.routes.1: must be chat, responses, embeddings or agent: current value is "models"',
+  ],
+  [
+    "a tool with two functions",
+    catalogue({ plan: { features: { tools: ["orders/get/list"] } } }),
+    'plans.0.features.tools.0: must be the name of a tool, or tool/function: current value is "orders/get/list"',
+  ],
+  [
     "several at once",
     catalogue({ plan: { displayName: "", billing: "Metered" }, sold: [{ id: "chats", softPercent: 0.5 }] }),
     'plans.0.displayName: must be a text of 1 to 128 characters: current value is ""',

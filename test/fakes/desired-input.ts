@@ -47,6 +47,7 @@ export function sampleInput(
       checkpointSeconds: 60,
       grantLifeSeconds: 86_400,
       limitedDimensions: [],
+      entitlement: { state: "Active", features: {} },
       metricsPeers: [],
       offerResourceId: "plain",
       planId: "",

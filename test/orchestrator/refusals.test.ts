@@ -157,12 +157,12 @@ describe("control", () => {
     ],
     [
       { entitlement: { state: "Revoked", planId: "p", validUntil: valid } },
-      "not_entitled",
+      "subscription_revoked",
       "Cannot serve as the subscription was revoked",
     ],
     [
       { entitlement: { state: "Active", planId: "p", validUntil: "2020-01-01T00:00:00Z" } },
-      "not_entitled",
+      "grant_expired",
       "Cannot serve as the grant ended at 2020-01-01T00:00:00Z",
     ],
     [
@@ -170,7 +170,7 @@ describe("control", () => {
         entitlement: { state: "Active", planId: "p", validUntil: "2040-01-01T00:00:00Z" },
         clockOffsetSeconds: 2 ** 30,
       },
-      "not_entitled",
+      "grant_expired",
       "Cannot serve as the grant ended at 2040-01-01T00:00:00Z",
     ],
   ])("%j", async (control, code, message) => {

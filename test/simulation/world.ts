@@ -1,6 +1,7 @@
 import type { Grants, PodUsage, PodUsageStatus } from "#core/api/pod-usage.ts";
 import type { Intent } from "#core/api/usage-statement.ts";
 import type { Ledger } from "#core/api/usage-ledger.ts";
+import { entitledBy } from "#core/entitlement.ts";
 import { limitedDimensions } from "#core/leases.ts";
 import { findPlan } from "#core/plan.ts";
 import { HOUR_MS, hourStart, parseHourKey, toIso } from "#core/time.ts";
@@ -180,7 +181,13 @@ export class World implements LeaderDoor {
     const { planId } = this;
     const { catalogue } = this.setup;
     const limited = limitedDimensions(findPlan(catalogue, planId), catalogue);
-    const settings = { offerResourceId: RESOURCE, planId, grantLifeSeconds: 86_400, limitedDimensions: limited };
+    const settings = {
+      offerResourceId: RESOURCE,
+      planId,
+      grantLifeSeconds: 86_400,
+      limitedDimensions: limited,
+      entitlement: entitledBy(findPlan(catalogue, planId), false),
+    };
     const known = [...this.api.podUsages.values()].map(({ spec }) => spec);
     return firstGrants(known, { settings, nowMs: this.apiNowMs() });
   }

@@ -10,6 +10,7 @@ import {
   objectMetaSchema,
   timeSchema,
 } from "./meta.ts";
+import { planFeaturesSchema } from "./plan-features.ts";
 
 /** Base dimensions of one pod: the closed list plus what its agent declares. */
 const DIMENSIONS_MAX = 32;
@@ -30,6 +31,7 @@ export const entitlementSchema = z.object({
   state: z.enum(["Active", "GracePeriod", "Suspended", "Revoked", "Unknown"]),
   planId: z.string().max(128).describe("The plan bought; empty in plain mode."),
   validUntil: timeSchema.describe("After this instant the pod refuses: a grant that nobody renews ends by itself."),
+  features: planFeaturesSchema.optional().describe("What the plan allows; what is absent is not bounded."),
 });
 
 const leaseSchema = z.object({

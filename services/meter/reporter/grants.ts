@@ -42,7 +42,7 @@ function termsOf(desk: Desk, input: GrantInput, limited: readonly string[]): Gra
   return {
     mode: desk.terms.mode,
     planId: desk.terms.planId,
-    planKnown: desk.terms.plan !== undefined,
+    plan: desk.terms.plan,
     lifeSeconds: desk.terms.grantLifeSeconds,
     offsetSeconds: input.offsetSeconds,
     term: desk.memory.term ?? 0,
