@@ -102,6 +102,11 @@ describe("Ready", () => {
       input(metering({ entitlements: grant({ state: "Suspended" }) })),
       "False/NotEntitled",
     ],
+    [
+      "a plan that the catalogue does not have",
+      input(metering({ entitlements: grant({ state: "Unknown" }) })),
+      "False/NotEntitled",
+    ],
     ["in the grace period", input(metering({ entitlements: grant({ state: "GracePeriod" }) })), "True/AllReady"],
     [
       "a grant that ended",

@@ -172,8 +172,8 @@ const errorSchema = z.looseObject({ error: z.object({ code: z.string() }).nullis
 /** Status, code, and what a client is told of coming back. */
 async function knock(path: string, body: object): Promise<string> {
   const answer = await gateway.post(path, body);
-  const code = errorSchema.parse(await answer.json()).error?.code;
-  return [answer.status, code, answer.headers.get("x-should-retry")].filter((part) => part != null).join(" ");
+  const code = errorSchema.parse(await answer.json()).error?.code ?? "";
+  return `${answer.status} ${code} ${answer.headers.get("x-should-retry") ?? ""}`.trimEnd();
 }
 
 /** Both doors, asked until they answer so. */
