@@ -81,7 +81,8 @@ async function openContext(
 ): Promise<Pick<Parameters<typeof takeTurn>[1], "config" | "toolbox">> {
   const config = world.live.config();
   if (!config) throw new Refusal("not_ready", "Cannot go on as the pod has no config");
-  return { config, toolbox: await openToolbox(config, run.record.request, world) };
+  const features = world.live.control()?.entitlement.features;
+  return { config, toolbox: await openToolbox(config, run.record.request, { ...world, features }) };
 }
 
 /** Brings each call of a turn to its end, in order; nothing when the model is to be asked again. */

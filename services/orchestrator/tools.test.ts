@@ -59,7 +59,11 @@ function open(
     throw new Error("Not called here");
   };
   const request = createRequestSchema.parse({ input: "x", ...options.request });
-  return openToolbox(config, request, { journal, servers: { definitions, call, close: async () => {} } });
+  return openToolbox(config, request, {
+    journal,
+    features: undefined,
+    servers: { definitions, call, close: async () => {} },
+  });
 }
 
 function names(toolbox: Toolbox): string[] {

@@ -1,6 +1,8 @@
 import { Script } from "node:vm";
 import { CfWorkerJsonSchemaValidator } from "@modelcontextprotocol/client/validators/cf-worker";
+import type { PlanFeatures } from "#core/api/plan-features.ts";
 import type { OrchestratorConfig, OrchestratorTool } from "#core/api/pod-config.ts";
+import { allowsTool } from "#core/grant.ts";
 import type { ToolRule } from "#core/policy.ts";
 import type { DeclaredUsage } from "#core/tool-usage.ts";
 import { digestOf } from "./canonical.ts";
@@ -33,15 +35,22 @@ export interface Toolbox {
   /** Nothing: the name is invented, or not allowed in this request. */
   find(name: string): AgentTool | FunctionTool | undefined;
   readonly offeredName: OfferedName;
-  /** The `tools` of a Chat Completions request: never a function of lane Never, none that is not pinned. */
+  /** The `tools` of a Chat Completions request: never a function of lane Never, none that is not pinned or not in the plan. */
   readonly offers: readonly Record<string, unknown>[];
+}
+
+interface ToolboxWorld {
+  readonly servers: ToolServers;
+  readonly journal: Journal;
+  /** What the plan allows: other tools are not offered. A model that calls one all the same is refused by the policy. */
+  readonly features: PlanFeatures | undefined;
 }
 
 /** What the model may be offered in this request, asked of the tool servers now (they cache). */
 export async function openToolbox(
   config: OrchestratorConfig,
   request: CreateRequest,
-  { servers, journal }: { readonly servers: ToolServers; readonly journal: Journal },
+  { servers, journal, features }: ToolboxWorld,
 ): Promise<Toolbox> {
   const lists = await Promise.all(
     config.tools.map(async (server) => ({ server, definitions: await servers.definitions(server) })),
@@ -71,7 +80,9 @@ export async function openToolbox(
   return {
     find: (name) => byName.get(name),
     offeredName,
-    offers: [...byName].flatMap(([name, tool]) => toOffer(name, tool)),
+    offers: [...byName].flatMap(([name, tool]) =>
+      isAgentTool(tool) && !allowsTool(features, tool.rule) ? [] : toOffer(name, tool),
+    ),
   };
 }
 

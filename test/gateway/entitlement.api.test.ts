@@ -194,7 +194,7 @@ async function answers(expected: { readonly model: string; readonly agent: strin
 describe("a running gateway", () => {
   it("obeys the first grant, then each plan that the reporter knows, and none that it does not", async () => {
     const { pid } = gateway.gateway;
-    expect((await entitlement()).features).toEqual({ routes: ["agent"], requestsPerMinute: 60 });
+    expect((await entitlement()).features).toEqual({ routes: ["agent"] });
     await answers({ model: "403 not_entitled false", agent: "200" });
 
     const starter = await lead("starter");
@@ -208,7 +208,7 @@ describe("a running gateway", () => {
     await unknown.stop();
 
     const free = await lead("free");
-    expect((await entitlement()).features).toEqual({ routes: ["agent"], requestsPerMinute: 60 });
+    expect((await entitlement()).features).toEqual({ routes: ["agent"] });
     await answers({ model: "403 not_entitled false", agent: "200" });
     await free.stop();
     expect(gateway.gateway.pid).toBe(pid);

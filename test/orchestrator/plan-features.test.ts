@@ -39,6 +39,7 @@ describe("a plan that allows tools", () => {
       const before = { calls: world.toolCalls.length, counted: await count(), lines: world.log.length };
       expect(await ask({ input })).toContain("Refused (not_entitled): The plan does not allow this tool");
       expect([world.toolCalls.length, await count()]).toEqual([before.calls, before.counted]);
+      expect(offered()).not.toContain("get_order");
       const audit = world.log.slice(before.lines).filter((line) => line.includes('"audit":true'));
       expect(audit.map((line) => auditSchema.parse(JSON.parse(line)))).toEqual([
         { rule: "plan_tools", code: "not_entitled", outcome: "Refused", planId, tool: "orders/get_order" },
@@ -53,6 +54,7 @@ describe("a plan that allows tools", () => {
     const before = world.toolCalls.length;
     await ask({ input });
     expect(world.toolCalls.length).toBe(before + 1);
+    expect(offered()).toContain("get_order");
   });
 });
 
@@ -79,4 +81,9 @@ const auditSchema = z.object({
 
 function count(): Promise<number> {
   return world.metric('supercargo_usage_total{dimension="tool_action"}');
+}
+
+/** What the model was offered at last. */
+function offered(): string {
+  return JSON.stringify(world.modelCalls.at(-1)?.body["tools"] ?? []);
 }
