@@ -87,7 +87,7 @@ async function bearPod(): Promise<string> {
     grants: firstGrants([], { settings, nowMs: Date.parse("2098-12-31T00:00:00Z") }),
     team: "",
   });
-  must(await api.client.apply(POD_USAGES, usage, { fieldManager: "supercargo-operator", force: true }));
+  must(await api.client.create(POD_USAGES, usage, { fieldManager: "supercargo-operator-birth" }));
   return podUid;
 }
 
