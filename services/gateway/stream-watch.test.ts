@@ -4,7 +4,8 @@ import { createStreamWatch, type StreamWatch, type StreamWatchOptions } from "./
 
 const chunk = (delta: object, extra: object = {}): string =>
   `data: ${JSON.stringify({ choices: [{ index: 0, delta, finish_reason: null }], ...extra })}\n\n`;
-const usage = { prompt_tokens: 9, completion_tokens: 4, prompt_tokens_details: { cached_tokens: 2 } };
+const details = { prompt_tokens_details: { cached_tokens: 2 }, completion_tokens_details: { reasoning_tokens: 3 } };
+const usage = { prompt_tokens: 9, completion_tokens: 4, ...details };
 const usageChunk = `data: ${JSON.stringify({ choices: [], usage })}\n\n`;
 const filterError = { error: { code: "content_filter_error", message: "The contents are not filtered" } };
 const done = "data: [DONE]\n\n";
@@ -18,7 +19,7 @@ describe("createStreamWatch() on chat", () => {
   it("drops the injected usage chunk, keeps all other bytes, and has its numbers", () => {
     const { watch, passed } = watchOf([chunk({ content: "Hi" }, { usage: null }), usageChunk + done]);
     expect(passed).toBe(chunk({ content: "Hi" }, { usage: null }) + done);
-    expect(watch.usage()).toEqual({ inputTokens: 9, cachedInputTokens: 2, outputTokens: 4 });
+    expect(watch.usage()).toEqual({ inputTokens: 9, cachedInputTokens: 2, outputTokens: 4, reasoningTokens: 3 });
     expect(watch.isComplete()).toBe(true);
   });
 
@@ -55,7 +56,7 @@ describe("createStreamWatch() on chat", () => {
       done,
     ]);
     expect(passed).toBe(done);
-    expect(watch.usage()).toEqual({ inputTokens: 3, cachedInputTokens: 0, outputTokens: 1 });
+    expect(watch.usage()).toEqual({ inputTokens: 3, cachedInputTokens: 0, outputTokens: 1, reasoningTokens: 0 });
   });
 
   it("adds up the bytes of text and arguments, as a cut stream is counted", () => {
@@ -136,7 +137,7 @@ describe("createStreamWatch() on responses", () => {
     };
     const { watch } = watchOf([event(`response.${end}`, { response })], responses);
     expect(watch.isComplete()).toBe(true);
-    expect(watch.usage()).toEqual({ inputTokens: 7, cachedInputTokens: 1, outputTokens: 5 });
+    expect(watch.usage()).toEqual({ inputTokens: 7, cachedInputTokens: 1, outputTokens: 5, reasoningTokens: 0 });
     expect(watch.finishReason()).toBe(end);
   });
 
