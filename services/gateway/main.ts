@@ -91,7 +91,7 @@ const gateway: Gateway = {
 };
 
 let isDraining = false;
-const eventLoop = watchEventLoop((quantile, seconds) => gateway.metrics.eventLoopDelay.set({ quantile }, seconds));
+const eventLoop = watchEventLoop((percentile, seconds) => gateway.metrics.eventLoopDelay.set({ percentile }, seconds));
 const polls = [
   setInterval(eventLoop, EVENT_LOOP_MS),
   setInterval(() => {

@@ -14,7 +14,7 @@ export interface GatewayMetrics {
   readonly filterDown: Counter<"model" | "deployment">;
   readonly overheadSeconds: Histogram;
   readonly requestDuration: Histogram<"gen_ai_request_model" | "gen_ai_operation_name">;
-  readonly eventLoopDelay: Gauge<"quantile">;
+  readonly eventLoopDelay: Gauge<"percentile">;
   readonly ofModel: FindModelMetrics;
 }
 
@@ -70,7 +70,7 @@ export function createGatewayMetrics(registry: Registry): GatewayMetrics {
     eventLoopDelay: new Gauge({
       name: METRICS.gatewayEventLoopDelay,
       help: "How late the event loop was within the last whole minute.",
-      labelNames: ["quantile"],
+      labelNames: ["percentile"],
       registers,
     }),
   };
