@@ -1,8 +1,8 @@
 import type { PodUsage } from "#core/api/pod-usage.ts";
 import type { Ledger } from "#core/api/usage-ledger.ts";
-import { checkpointSecondsOf, toPodView } from "#core/counted.ts";
+import { checkpointSecondsOf, type PodView, toPodView } from "#core/counted.ts";
 import { confirmDeleted, settlePod } from "#core/settle.ts";
-import { hourKey } from "#core/time.ts";
+import { hourKey, shiftHour } from "#core/time.ts";
 import { type Desk, swapLedger, type Versioned } from "./desk.ts";
 
 /** Pods that one cycle looks at and settles; the rest wait for the next. */
@@ -43,11 +43,23 @@ async function findEnded(desk: Desk, ledger: Ledger, pods: readonly PodUsage[]):
   return ended;
 }
 
-/** Final or silent, and the hour in which it last spoke is closed: its usage was billed in its own hour. */
+/** Final or silent, and the hour in which it last counted is closed: its usage was billed in its own hour. */
 function mayHaveEnded(desk: Desk, ledger: Ledger, pod: PodUsage): boolean {
   const view = toPodView(pod);
   const lastMs = view.reportedMs || view.createdMs;
   const silentMs = desk.now() - lastMs;
   if (!view.final && silentMs < 2000 * checkpointSecondsOf(pod.spec)) return false;
-  return hourKey(lastMs) <= ledger.lastClosedHour;
+  return lastHourOf(view, lastMs) <= ledger.lastClosedHour;
+}
+
+/**
+ * The hour in which it last spoke. But what it counted beyond a boundary belongs to a later hour than the boundary's, also
+ * where the API server's clock has gone back since.
+ */
+function lastHourOf(pod: PodView, lastMs: number): string {
+  const spoken = hourKey(lastMs);
+  const edge = pod.boundaries.at(-1);
+  if (!edge || edge.hour < spoken) return spoken;
+  const isBeyond = [...pod.totals].some(([dimension, total]) => total !== edge.totals.get(dimension));
+  return isBeyond ? shiftHour(edge.hour, 1) : edge.hour;
 }
