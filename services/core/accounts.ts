@@ -30,6 +30,16 @@ function openAccount(ledger: Ledger, dimension: CatalogueDimension, plan: Plan |
   return openPeriod(blank, period, { edge: ledger.lastClosedHour, opening: 0n });
 }
 
+/**
+ * A ledger with an account for each of these dimensions that the catalogue knows: a backup from before a plan change has none of
+ * what the new plan sells, and what was accepted of it must find its place before it is due again.
+ */
+export function openListed(ledger: Ledger, ids: ReadonlySet<string>, catalogue: Catalogue): Ledger {
+  const known = new Set(ledger.accounts.map(({ dimension }) => dimension));
+  const missing = catalogue.dimensions.filter(({ id }) => ids.has(id) && !known.has(id));
+  return missing.length === 0 ? ledger : { ...ledger, accounts: [...ledger.accounts, ...missing.map(blankAccount)] };
+}
+
 /** An account with nothing in it and no period yet. */
 export function blankAccount({ id, from, divisor }: CatalogueDimension): Account {
   return {

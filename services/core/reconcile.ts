@@ -51,14 +51,17 @@ export interface ReconcileInput {
  * R6: for each day without an open live slot, accepted = max(ledger, Azure), and that day's dead reservations are given up
  * in the same write: what Azure does not hold of them is carried, or written off (R10). A day with an open live slot, or
  * with dead ones while the list may still lack what was booked last, is left alone; it is in doubt only if Azure holds
- * more than the ledger.
+ * more than the ledger. While the ledger itself is in doubt, so is a day whose last booking the list may lack: what the list
+ * shows may be others, which the ledger has forgotten.
  */
 export function reconcileDays(ledger: Ledger, input: ReconcileInput): Reconciliation {
   const start: Reconciliation = { ledger, resolved: [], surplus: [], complete: true };
   const pairs = ledger.accounts.flatMap((account) => input.days.map((day) => ({ dimension: account.dimension, day })));
   const done = pairs.reduce((state, pair) => reconcileDay(state, pair, input), start);
+  const isUntold = ledger.accounts.some((account) => input.days.some((day) => isFresh(account, day, input)));
   return {
     ...done,
+    complete: done.complete && !(ledger.confirmation && isUntold),
     ledger: {
       ...done.ledger,
       accounts: done.ledger.accounts.map((account) => foldOldDays(account, ledger.lastClosedHour)),

@@ -1,3 +1,4 @@
+import { openListed } from "#core/accounts.ts";
 import type { Ledger } from "#core/api/usage-ledger.ts";
 import type { Statement } from "#core/api/usage-statement.ts";
 import { isBlank, isDead, type OpenSlot, openSlots, type Slot } from "#core/ledger.ts";
@@ -79,7 +80,9 @@ async function compare(
   input: { rows: readonly UsageRow[]; days: readonly string[]; statements: readonly Statement[]; listedMs: number },
 ): Promise<void> {
   const { memory } = desk;
-  const adopted = memory.reconciled ? ledger.value : adoptStatements(ledger.value, input.statements);
+  const listed = new Set(input.rows.map((row) => row.dimension));
+  const known = openListed(ledger.value, listed, desk.terms.catalogue);
+  const adopted = memory.reconciled ? known : adoptStatements(known, input.statements);
   const result = reconcileDays(adopted, {
     azure: toAzureDays(adopted, input.rows),
     days: input.days,
@@ -87,7 +90,7 @@ async function compare(
     lateUsage: desk.terms.lateUsage,
     sharesOf: sharesIn(input.statements),
   });
-  const isRolledBack = !memory.reconciled && (adopted !== ledger.value || result.surplus.length > 0);
+  const isRolledBack = !memory.reconciled && (adopted !== known || result.surplus.length > 0);
   const next = judgeLedger(desk, result, { isRolledBack, listedMs: input.listedMs });
   await writeIfChanged(desk, ledger, next);
   memory.compared = true;
