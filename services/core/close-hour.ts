@@ -1,11 +1,11 @@
 import type { Account, Ledger, Reservation } from "./api/usage-ledger.ts";
-import { LEDGER_BOUNDS } from "./api/usage-ledger.ts";
+import { INSTALLATION, LEDGER_BOUNDS } from "./api/usage-ledger.ts";
 import { openAccounts } from "./accounts.ts";
 import { addParts, coveredBy, nameTeams, type Parts, teamsOf, toShares } from "./attributions.ts";
 import { livePods, type PodView, sumOf } from "./counted.ts";
 import { type LateUsage, fadeUsualHour, postableOf } from "./late-usage.ts";
 import { claimedOf, COUNT_MAX, dropUnits, foldOldDays, isSendable, replaceAccount, type Slot } from "./ledger.ts";
-import { countedOf, dueAt, dueBefore, periodOf, rollPeriods } from "./overage.ts";
+import { countedOf, dueAt, dueBefore, isFee, periodOf, rollPeriods } from "./overage.ts";
 import type { Catalogue } from "./plan.ts";
 import { enterPlan, type HourTerms, termsOfHour } from "./plan-change.ts";
 import { expireTombstones } from "./settle.ts";
@@ -87,12 +87,13 @@ function closeAccount(ledger: Ledger, account: Account, closing: Closing): Ledge
   const own = maxOf(0n, due - dueBefore(rolled, at));
   const usual = maxOf(own, BigInt(rolled.usualHour));
   const weighed = { ...rolled, divisor: dimension.divisor, usualHour: fadeUsualHour(usual).toString() };
-  const billable = due - claimedOf(rolled);
+  const counted = countedOf(rolled, at);
+  const billable = minOf(due - claimedOf(rolled), unclaimedOf(ledger, rolled, sumOf(counted)));
   const postable = postableOf({ billable, own, usual, divisor: identity.divisor, lateUsage: closing.lateUsage });
   const claim = claimOf(weighed, postable, closing);
-  const owners = ownersOf(ledger, weighed, { ...at, billable });
-  const parts = splitByWeight(claim.baseUnits, sumOf(owners.owed) > 0n ? owners.owed : owners.counted);
-  const freed = addParts(ledger.attributions, "free", { dimension: account.dimension, parts: owners.free });
+  const { free, owners } = ownersOf(ledger, weighed, { counted, billable });
+  const parts = splitByWeight(claim.baseUnits, owners);
+  const freed = addParts(ledger.attributions, "free", { dimension: account.dimension, parts: free });
   const field = claim.kind === "Drop" ? "free" : "billed";
   const added = addParts(freed, field, { dimension: account.dimension, parts });
   const attributions = nameTeams(added, closing.teams);
@@ -100,6 +101,17 @@ function closeAccount(ledger: Ledger, account: Account, closing: Closing): Ledge
   const shares = toShares(parts, closing);
   const next = noteBacklog(takeClaim(weighed, claim, { ...closing, shares }), left);
   return { ...ledger, accounts: replaceAccount(ledger.accounts, next), attributions };
+}
+
+/**
+ * What was counted of a base dimension and is claimed in none of those that sell it. Each plan sells it once (plan-rules.ts), so
+ * this bounds nothing, unless a plan change was forgotten with a restored etcd: then what one plan was paid for is not due again
+ * under another.
+ */
+function unclaimedOf(ledger: Ledger, account: Account, counted: bigint): bigint {
+  const fromSame = ledger.accounts.filter(({ from }) => from === account.from);
+  if (isFee(account) || fromSame.length === 1) return COUNT_MAX;
+  return fromSame.reduce((left, each) => left - claimedOf(each), counted);
 }
 
 /** What is done with the hour's whole units: sent in its slot, written off, or left for later. */
@@ -156,16 +168,22 @@ function noteBacklog(account: Account, left: { readonly hour: string; readonly b
   };
 }
 
-/** What the plan includes is used up by whoever counted it first; the rest is owed, and sums to what is billable or more. */
+/**
+ * What the plan includes is used up by whoever counted it first; the rest is owed, and sums to what is billable or more. Where
+ * nobody owes what is due, as an agent's counts were deleted by hand, those who have counted own it, else those who were ever
+ * billed, else the installation: a receipt adds up all the same.
+ */
 function ownersOf(
   ledger: Ledger,
   account: Account,
-  at: Pick<CloseInput, "pods" | "hour"> & { readonly billable: bigint },
-): { readonly free: Parts; readonly owed: Parts; readonly counted: Parts } {
-  const counted = countedOf(account, { ledger, pods: at.pods, hour: at.hour });
-  const fresh = subtractClamped(counted, coveredBy(ledger.attributions, account.dimension));
-  const free = splitByWeight(maxOf(0n, sumOf(fresh) - maxOf(0n, at.billable)), fresh);
-  return { free, owed: subtractClamped(fresh, free), counted };
+  { counted, billable }: { readonly counted: Parts; readonly billable: bigint },
+): { readonly free: Parts; readonly owners: Parts } {
+  const covered = coveredBy(ledger.attributions, account.dimension);
+  const fresh = subtractClamped(counted, covered);
+  const free = splitByWeight(maxOf(0n, sumOf(fresh) - maxOf(0n, billable)), fresh);
+  const candidates = [subtractClamped(fresh, free), counted, covered];
+  const owners = candidates.find((parts) => sumOf(parts) > 0n) ?? new Map([[INSTALLATION, 1n]]);
+  return { free, owners };
 }
 
 /** A parked dimension gets its chance again when plan or catalogue are others than those it was parked under. */

@@ -172,7 +172,7 @@ export function settleOpenings(account: Account, pod: PodView, before: bigint): 
   };
 }
 
-function isFee(account: Account): boolean {
+export function isFee(account: Account): boolean {
   return account.from === BILLING_PERIOD;
 }
 
