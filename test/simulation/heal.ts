@@ -14,6 +14,8 @@ const SECOND_LOOK_HOURS = 30;
  */
 export async function heal(world: World): Promise<void> {
   mend(world);
+  // Clocks are right again, and may have come forward by hours: what is too late by now is so before anybody goes on.
+  checkStep(world);
   for (const leader of world.leaders) await leader.resume(0, "Crash");
   for (const land of world.delayed.splice(0)) land();
   for (const leader of world.leaders) leader.upgrade("healed");

@@ -38,6 +38,7 @@ export function checkStep(world: World): void {
   }
   checkCaps(world);
   const ledger = world.api.ledger;
+  if (!ledger) noteOpenStatements(world);
   if (!ledger) return;
   const { lastClosedHour, oldestOpenHour = "9999123123" } = ledger.value;
   const ageMs = world.apiNowMs() - parseHourKey(lastClosedHour);
@@ -47,6 +48,13 @@ export function checkStep(world: World): void {
   if (checked.has(ledger)) return;
   checked.add(ledger);
   checkLedger(world, ledger.value);
+}
+
+/** Without a ledger the open slots stand in their statements alone. */
+function noteOpenStatements(world: World): void {
+  for (const { value } of world.api.statements.values())
+    if (!value.outcome && world.apiNowMs() - parseHourKey(value.intent.hour) >= SENDABLE_MS)
+      world.happened.add("TooLate");
 }
 
 function checkLedger(world: World, ledger: Ledger): void {

@@ -197,14 +197,18 @@ export class PodModel implements PodDoor {
     return this.#usedSince(dimension, this.#orphanMs - 3 * WINDOW_MS) + (this.#allowed.get(dimension) ?? 0n);
   }
 
+  /** Whether one of its calls may just have failed, so that another is due. */
+  isHurt(): boolean {
+    return this.nowMs() - this.#faultMs <= 3 * WINDOW_MS;
+  }
+
   #stop(): void {
     this.running = false;
     this.#processes.stop();
   }
 
   #allowLoss(row: string): void {
-    const isHurt = this.nowMs() - this.#faultMs <= 3 * WINDOW_MS;
-    const fromMs = this.#reachedMs() - (isHurt ? 3 : 1) * WINDOW_MS;
+    const fromMs = this.#reachedMs() - (this.isHurt() ? 3 : 1) * WINDOW_MS;
     if (this.#orphanMs === Infinity) this.lossRow = row;
     for (const [dimension] of USED)
       this.#allowed.set(dimension, (this.#allowed.get(dimension) ?? 0n) + this.#usedSince(dimension, fromMs));

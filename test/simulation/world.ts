@@ -213,6 +213,8 @@ export class World implements LeaderDoor {
     const moments: number[] = [];
     if (this.pods.some((pod) => pod.isDirty))
       moments.push(fromMs + SCRAPE_SECONDS * 1000, fromMs + (SCRAPE_SECONDS + CHECKPOINT_SECONDS) * 1000);
+    if (this.pods.some((pod) => pod.isDirty && pod.isHurt()))
+      moments.push(fromMs + (SCRAPE_SECONDS + 2 * CHECKPOINT_SECONDS) * 1000);
     for (let edge = hourStart(fromMs + this.skewMs) + HOUR_MS - this.skewMs; edge < endMs; edge += HOUR_MS)
       moments.push(edge + 3000, edge + 35_000);
     return moments.filter((atMs) => atMs > fromMs && atMs <= endMs).sort((a, b) => a - b);
