@@ -50,9 +50,9 @@ export interface ReconcileInput {
 /**
  * R6: for each day without an open live slot, accepted = max(ledger, Azure), and that day's dead reservations are given up
  * in the same write: what Azure does not hold of them is carried, or written off (R10). A day with an open live slot, or
- * with dead ones while the list may still lack what was booked last, is left alone; it is in doubt only if Azure holds
- * more than the ledger. While the ledger itself is in doubt, so is a day whose last booking the list may lack: what the list
- * shows may be others, which the ledger has forgotten.
+ * with dead ones while the list may still lack what was booked last on it or on the day after, is left alone; it is in
+ * doubt only if Azure holds more than the ledger. While the ledger itself is in doubt, so is a day whose last booking the
+ * list may lack: what the list shows may be others, which the ledger has forgotten.
  */
 export function reconcileDays(ledger: Ledger, input: ReconcileInput): Reconciliation {
   const start: Reconciliation = { ledger, resolved: [], surplus: [], complete: true };
@@ -79,7 +79,7 @@ function reconcileDay(
   const open = account.reservations.filter((entry) => dayOf(entry.hour) === pair.day && !entry.resolved);
   const surplus = (input.azure.get(pair.day)?.get(pair.dimension) ?? 0n) - acceptedOn(account, pair.day);
   const isLive = open.some((entry) => !isDead(entry.hour, input.nowMs));
-  const mayLack = open.length > 0 && isFresh(account, pair.day, input);
+  const mayLack = open.length > 0 && [pair.day, nextDay(pair.day)].some((day) => isFresh(account, day, input));
   if (isLive || mayLack) return { ...state, complete: state.complete && surplus <= 0n };
   let left = maxOf(0n, surplus);
   const resolved = open
@@ -247,6 +247,11 @@ function toParts(shares: readonly Share[]): Map<string, bigint> {
 function isFresh(account: Account, day: string, at: Pick<ReconcileInput, "nowMs">): boolean {
   const answeredAt = account.acceptedDays.find((entry) => entry.day === day)?.answeredAt;
   return answeredAt !== undefined && at.nowMs - Date.parse(answeredAt) < LIST_LAG_MS;
+}
+
+/** Azure may list an event by the day of its slot, or by the day on which it was sent: at most 24 h later. */
+function nextDay(day: string): string {
+  return dayOf(shiftHour(`${day}00`, 24));
 }
 
 function acceptedOn(account: Account, day: string): bigint {

@@ -67,12 +67,13 @@ async function finishBatch(desk: Desk, ledger: Ledger, slots: readonly OpenSlot[
 
 /**
  * Step two. A statement that is there already rules: its quantity is the one to send. None is made for a slot that died
- * before it had one, until its fate is known: nothing was ever sent.
+ * before it had one, until its fate is known: nothing was ever sent. Nor before Azure's list was compared (R6): in a backup
+ * that came back such a slot may be one that was billed otherwise since.
  */
 export async function findStatement(desk: Desk, ledger: Ledger, slot: OpenSlot): Promise<Sheet | undefined> {
   const found = await desk.books.readStatement(slot);
-  const isLost = slot.resolved === undefined && isDead(slot.hour, desk.now());
-  const sheet = found ?? (isLost ? undefined : await createStatement(desk, ledger, slot));
+  const mayMake = slot.resolved !== undefined || (desk.memory.reconciled && !isDead(slot.hour, desk.now()));
+  const sheet = found ?? (mayMake ? await createStatement(desk, ledger, slot) : undefined);
   if (sheet) desk.memory.stored.add(slotKey(slot));
   return sheet;
 }
