@@ -11,6 +11,7 @@ export const METRICS = {
   gatewayFilterDown: "supercargo_gateway_content_filter_down_total",
   gatewayEventLoopDelay: "supercargo_gateway_event_loop_delay_seconds",
   gatewayOverheadSeconds: "supercargo_gateway_overhead_seconds",
+  spans: "supercargo_telemetry_spans_total",
   genAiRequestDuration: "gen_ai_server_request_duration_seconds",
   genAiInputTokens: "gen_ai_client_inference_usage_input_tokens_total",
   genAiOutputTokens: "gen_ai_client_inference_usage_output_tokens_total",

@@ -8,6 +8,7 @@ import type { Gateway } from "./gateway.ts";
 import { answerHeaders, isEventStream, isUsable, passDeclined } from "./pass.ts";
 import { settleAgent } from "./settle.ts";
 import { endpointOf } from "./snapshot.ts";
+import { closeAttempt, openAttempt, traceHeaders } from "./spans.ts";
 import { createStreamWatch } from "./stream-watch.ts";
 import type { Turn } from "./turn.ts";
 
@@ -66,6 +67,14 @@ async function tryOrchestrator(gateway: Gateway, turn: Turn, call: AgentCall): P
   if (token === undefined) throw new Refusal("not_ready", "Cannot call the agent before our own token is there");
   const { config } = turn.snapshot;
   const endpoint = endpointOf(turn.snapshot, config.orchestrator.url);
+  const sentMs = gateway.clock.monotonic();
+  const span = openAttempt(turn, sentMs, {
+    name: "invoke_agent",
+    deployment: "orchestrator",
+    url: config.orchestrator.url,
+    provider: undefined,
+    upstreamModel: undefined,
+  });
   const attempt = startAttempt({
     dispatcher: gateway.upstreams.pool("orchestrator", endpoint.origin),
     method: call.method,
@@ -75,7 +84,7 @@ async function tryOrchestrator(gateway: Gateway, turn: Turn, call: AgentCall): P
       authorization: `Bearer ${token}`,
       [ACTING_FOR_HEADER]: encodeActingFor(turn.caller.principal),
       "x-request-id": turn.requestId,
-      traceparent: turn.traceparent,
+      ...traceHeaders(turn, span),
       ...idempotencyKey(turn),
     },
     body: call.body,
@@ -86,10 +95,10 @@ async function tryOrchestrator(gateway: Gateway, turn: Turn, call: AgentCall): P
     onStalled: () => turn.response.destroy(),
   });
   turn.cutter.onCut((side) => attempt.cut(side));
-  const sentMs = gateway.clock.monotonic();
   const outcome = await attempt.outcome;
   turn.cutter.onCut(undefined);
   turn.waitedMs += gateway.clock.monotonic() - sentMs;
+  if (span) closeAttempt(span, outcome, gateway.clock.monotonic());
   return outcome;
 }
 

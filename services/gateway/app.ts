@@ -8,6 +8,7 @@ import { checkEntitlement } from "./entitle.ts";
 import type { Gateway } from "./gateway.ts";
 import { toRefusal, writeRefusal } from "./refuse.ts";
 import { allowedMethods, matchRoute } from "./routes.ts";
+import { endSpans } from "./spans.ts";
 import { openTurn, type Turn } from "./turn.ts";
 
 /** One step on the way of a request; it adds to the turn or throws a Refusal. */
@@ -50,7 +51,7 @@ function createApp(gateway: Gateway): Koa {
  * a promise, on a path that has a hundred of them.
  */
 async function serve(gateway: Gateway, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const turn = openTurn(request, response, gateway.clock);
+  const turn = openTurn(request, response, gateway);
   gateway.turns.add(turn);
   gateway.metrics.inFlight.inc();
   response.on("close", () => closeTurn(gateway, turn));
@@ -70,6 +71,9 @@ function closeTurn(gateway: Gateway, turn: Turn): void {
   gateway.turns.delete(turn);
   gateway.metrics.inFlight.dec();
   noteEnd(gateway, turn);
+  if (turn.trace === undefined) return;
+  turn.trace.isClosed = true;
+  endSpans(gateway, turn);
 }
 
 function refuseTurn(gateway: Gateway, turn: Turn, error: unknown): void {

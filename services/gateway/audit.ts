@@ -2,6 +2,7 @@ import { hash } from "node:crypto";
 import { errorEntry, type Refusal } from "#core/errors.ts";
 import type { AuditFacts } from "./audit-log.ts";
 import type { Gateway } from "./gateway.ts";
+import { endSpans } from "./spans.ts";
 import type { Turn } from "./turn.ts";
 
 /**
@@ -19,6 +20,7 @@ export function addAuditLine(gateway: Gateway, turn: Turn, verdict: Verdict): vo
   turn.isAudited = true;
   const { refusal } = verdict;
   gateway.audit.add(toFacts(gateway, turn, verdict), refusal ? "Refused request" : "Answered request");
+  endSpans(gateway, turn);
 }
 
 /** One literal with all fields: nothing is copied on the way of every request. */

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { POD_PATHS, POD_PORTS } from "#core/pod-paths.ts";
+import { telemetryEnvShape } from "#runtime/telemetry.ts";
 
 const port = z.coerce.number().int().min(0).max(65_535);
 const path = z.string().min(1);
@@ -16,6 +17,7 @@ export const gatewayEnvSchema = z.object({
   SUPERCARGO_BODY_LIMIT_BYTES: z.coerce.number().int().min(1024).max(67_108_864).default(4_194_304),
   /** From SIGTERM to the end of what is still in flight; the pod's grace period must be at least 10 s longer. */
   SUPERCARGO_DRAIN_SECONDS: z.coerce.number().int().min(0).max(600).default(20),
+  ...telemetryEnvShape,
   SUPERCARGO_LOG_LEVEL: z.enum(["debug", "info", "warn", "error"]).default("info"),
 });
 

@@ -1,5 +1,6 @@
 import type { Clock } from "#runtime/clock.ts";
 import type { Logger } from "#runtime/log.ts";
+import type { Tracer } from "#runtime/tracer.ts";
 import type { AuditLog } from "./audit-log.ts";
 import type { Books } from "./books.ts";
 import type { Meter } from "./count.ts";
@@ -22,6 +23,8 @@ export interface Gateway {
   readonly live: Live;
   readonly meter: Meter;
   readonly metrics: GatewayMetrics;
+  /** Where spans go; nothing where no collector is configured. */
+  readonly tracer?: Tracer | undefined;
   readonly upstreams: Upstreams;
   readonly credentials: UpstreamCredentials;
   /** Our token for calls to the orchestrator. */

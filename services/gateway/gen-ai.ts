@@ -129,6 +129,6 @@ function openMetrics(families: ReturnType<typeof createFamilies>, place: Place):
 }
 
 /** `gen_ai.provider.name` of a deployment. */
-function providerOf(deployment: Pick<GatewayDeployment, "type">): string {
+export function providerOf(deployment: Pick<GatewayDeployment, "type">): string {
   return deployment.type === "AzureOpenAI" ? "azure.ai.openai" : "openai";
 }

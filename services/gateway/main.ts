@@ -1,3 +1,4 @@
+import { hostname } from "node:os";
 import { OPENAI_SCOPE, createEntraCredential } from "#runtime/credential.ts";
 import { systemClock } from "#runtime/clock.ts";
 import { ConfigError, parseConfig } from "#runtime/config.ts";
@@ -8,6 +9,7 @@ import { createLogger, openStdout } from "#runtime/log.ts";
 import { createMetrics } from "#runtime/metrics.ts";
 import { startServer } from "#runtime/server.ts";
 import { stopOnSignal } from "#runtime/shutdown.ts";
+import { openTracer } from "#runtime/telemetry.ts";
 import { watchFile } from "#runtime/watched-file.ts";
 import { createHandler } from "./app.ts";
 import { createAuditLog } from "./audit-log.ts";
@@ -31,6 +33,7 @@ import { createUpstreams } from "./upstream.ts";
 const CONFIG_POLL_MS = 2_000;
 const CONTROL_POLL_MS = 500;
 const EVENT_LOOP_MS = 60_000;
+const TRACER_STOP_MS = 2_000;
 /** Longer than any wait of our own (gateway.ts): what is silent for so long is a client that takes nothing. */
 const SILENT_MS = 2 * TIMEOUTS.agentFirstByteMs;
 
@@ -70,6 +73,21 @@ const live = createLive({
 const meter = createMeter(counters, log);
 const audit = createAuditLog(stdout, clock);
 const turns = new Set<Turn>();
+const gatewayMetrics = createGatewayMetrics(metrics.registry);
+const tracer = await openTracer({
+  env,
+  clock,
+  note: (result, spans) => gatewayMetrics.spans.inc({ result }, spans),
+  resource: () => {
+    const agent = live.snapshot()?.config.agent;
+    return {
+      "service.name": "supercargo-gateway",
+      "service.instance.id": hostname(),
+      "k8s.namespace.name": agent?.namespace,
+      "gen_ai.agent.name": agent?.name,
+    };
+  },
+});
 const gateway: Gateway = {
   clock,
   random: Math.random,
@@ -78,7 +96,8 @@ const gateway: Gateway = {
   books: createBooks({ meter, audit, clock, inFlight: () => turns.size }),
   live,
   meter,
-  metrics: createGatewayMetrics(metrics.registry),
+  metrics: gatewayMetrics,
+  tracer,
   upstreams,
   credentials,
   serviceToken: () => serviceToken.current()?.value,
@@ -134,6 +153,7 @@ stopOnSignal(log, [
   { name: "credential", stop: () => entra.stop() },
   { name: "issuers", stop: () => issuers.stop() },
   { name: "upstreams", stop: () => upstreams.close() },
+  { name: "spans", stop: () => tracer?.stop(TRACER_STOP_MS) },
   { name: "admin server", stop: () => admin.stop(1_000) },
   { name: "counters", stop: () => counters.close() },
 ]);

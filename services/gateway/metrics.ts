@@ -15,6 +15,7 @@ export interface GatewayMetrics {
   readonly overheadSeconds: Histogram;
   readonly requestDuration: Histogram<"gen_ai_request_model" | "gen_ai_operation_name">;
   readonly eventLoopDelay: Gauge<"percentile">;
+  readonly spans: Counter<"result">;
   readonly ofModel: FindModelMetrics;
 }
 
@@ -66,6 +67,7 @@ export function createGatewayMetrics(registry: Registry): GatewayMetrics {
       buckets: DURATION_SECONDS,
       registers,
     }),
+    spans: counter(METRICS.spans, "Spans by what became of them: sent, failed, dropped.", ["result"]),
     ofModel: createGenAiMetrics(registry),
     eventLoopDelay: new Gauge({
       name: METRICS.gatewayEventLoopDelay,

@@ -5,12 +5,15 @@ import { createJsonSink } from "./answer.ts";
 import { type AnswerHead, type Attempt, type AttemptOutcome, type Flow, type Sink, startAttempt } from "./attempt.ts";
 import { createEventSink } from "./events.ts";
 import type { Gateway } from "./gateway.ts";
+import { providerOf } from "./gen-ai.ts";
 import { type ModelOperation, type OpenAIRequest, toUpstreamBody } from "./openai.ts";
 import { answerHeaders, isEventStream, isUsable, passDeclined } from "./pass.ts";
 import { retryAfterMs } from "./retry-after.ts";
 import { settleModel } from "./settle.ts";
+import { closeAttempt, openAttempt } from "./spans.ts";
 import { endpointOf, type ModelRoute, type Snapshot } from "./snapshot.ts";
 import { createStreamWatch } from "./stream-watch.ts";
+import type { AttemptTrace } from "./trace.ts";
 import type { Turn } from "./turn.ts";
 
 /** A call of a model as the steps before have judged it. */
@@ -104,6 +107,13 @@ function tryDeployment(gateway: Gateway, turn: Turn, trial: Trial): Promise<Tria
   turn.metrics = gateway.metrics.ofModel(call.route.alias, deployment, call.operation);
   turn.sentMs = gateway.clock.monotonic();
   turn.firstEventMs = undefined;
+  const span = openAttempt(turn, turn.sentMs, {
+    name: call.operation === "embeddings" ? "embeddings" : "chat",
+    deployment: deployment.name,
+    url: deployment.baseUrl,
+    provider: providerOf(deployment),
+    upstreamModel: deployment.model,
+  });
   const attempt = startAttempt({
     dispatcher: gateway.upstreams.pool(`${call.route.alias}/${deployment.name}`, endpoint.origin),
     method: "POST",
@@ -122,18 +132,23 @@ function tryDeployment(gateway: Gateway, turn: Turn, trial: Trial): Promise<Tria
     accept: (head, flow) => acceptAnswer(gateway, turn, { trial, head, flow, usageInjected: body.usageInjected }),
     onStalled: () => turn.response.destroy(),
   });
-  return outcomeOf(gateway, turn, { attempt, deployment });
+  return outcomeOf(gateway, turn, { attempt, deployment, span });
 }
 
 async function outcomeOf(
   gateway: Gateway,
   turn: Turn,
-  running: { readonly attempt: Attempt; readonly deployment: GatewayDeployment },
+  running: {
+    readonly attempt: Attempt;
+    readonly deployment: GatewayDeployment;
+    readonly span: AttemptTrace | undefined;
+  },
 ): Promise<TrialResult> {
   turn.cutter.onCut((side) => running.attempt.cut(side));
   const outcome = await running.attempt.outcome;
   turn.cutter.onCut(undefined);
   turn.waitedMs += gateway.clock.monotonic() - turn.sentMs;
+  if (running.span) closeAttempt(running.span, outcome, gateway.clock.monotonic());
   if (outcome.kind === "cut") throw cutRefusal();
   if (outcome.kind === "failed") noteFailure(gateway, turn, { deployment: running.deployment, reason: outcome.reason });
   if (outcome.kind === "declined")

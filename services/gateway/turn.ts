@@ -1,11 +1,13 @@
 import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "#runtime/clock.ts";
+import type { Tracer } from "#runtime/tracer.ts";
 import type { Caller } from "./auth.ts";
 import type { ModelMetrics } from "./gen-ai.ts";
 import type { OpenAIRequest } from "./openai.ts";
 import type { Route } from "./routes.ts";
 import type { Snapshot } from "./snapshot.ts";
+import { openTrace, type TurnTrace } from "./trace.ts";
 
 /** Who ended a request before its end. */
 export type CutSide = "client" | "upstream" | "drain";
@@ -30,6 +32,10 @@ interface Outcome {
 export interface Turn {
   readonly requestId: string;
   readonly traceparent: string;
+  /** What other tracing systems pass along. */
+  readonly tracestate: string | undefined;
+  /** Where this request is recorded. */
+  readonly trace: TurnTrace | undefined;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   /** Monotonic milliseconds. */
@@ -66,17 +72,23 @@ interface Cutter {
 }
 
 const REQUEST_ID = /^[A-Za-z0-9._-]{1,128}$/;
-const TRACEPARENT = /^00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}$/;
 
 /** Begins a request: its id (the client's, if it is a fit one) and its trace. */
-export function openTurn(request: IncomingMessage, response: ServerResponse, clock: Clock): Turn {
+export function openTurn(
+  request: IncomingMessage,
+  response: ServerResponse,
+  world: { readonly clock: Clock; readonly tracer?: Pick<Tracer, "ratio"> | undefined },
+): Turn {
   const fresh = randomUUID();
+  const { traceparent, tracestate, trace } = openTrace(request.headers, fresh, world.tracer?.ratio);
   return {
     requestId: fit(request.headers["x-request-id"], REQUEST_ID) ?? fresh,
-    traceparent: fit(request.headers["traceparent"], TRACEPARENT) ?? toTraceparent(fresh),
+    traceparent,
+    tracestate,
+    trace,
     request,
     response,
-    startMs: clock.monotonic(),
+    startMs: world.clock.monotonic(),
     waitedMs: 0,
     sentMs: 0,
     firstEventMs: undefined,
@@ -102,12 +114,6 @@ function createCutter(): Cutter {
       if (cutBy !== undefined) listener?.(cutBy);
     },
   };
-}
-
-/** A trace of its own for a request without one: whoever has the request id can find it. */
-function toTraceparent(uuid: string): string {
-  const parent = uuid.slice(19, 23) + uuid.slice(24);
-  return `00-${uuid.slice(0, 8)}${uuid.slice(9, 13)}${uuid.slice(14, 18)}${parent}-${parent}-01`;
 }
 
 function fit(value: string | string[] | undefined, pattern: RegExp): string | undefined {

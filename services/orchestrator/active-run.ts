@@ -34,6 +34,8 @@ export interface ActiveRun {
   readonly output: OutputItem[];
   /** What the run holds of the plan's hard limits until its end. Refused: its completion is not counted. */
   readonly hold: HoldResult;
+  /** The trace it belongs to, as headers for whoever is called; nothing for a run that another process began. */
+  readonly trace: Readonly<Record<string, string>>;
   /** Aborted with a RunStop: the run ends at its next safe point. */
   readonly signal: AbortSignal;
 }

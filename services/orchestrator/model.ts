@@ -22,6 +22,8 @@ interface ModelCall {
   readonly body: Readonly<Record<string, unknown>>;
   readonly principal: string;
   readonly signal: AbortSignal;
+  /** Headers of the trace that the call belongs to. */
+  readonly trace: Readonly<Record<string, string>>;
   readonly onText: (delta: string) => void;
   readonly onRefusal: (delta: string) => void;
 }
@@ -94,6 +96,7 @@ async function send(call: ModelCall, { options, dispatcher, token, signal }: Sen
         accept: "text/event-stream",
         authorization: `Bearer ${token}`,
         [ACTING_FOR_HEADER]: encodeActingFor(call.principal),
+        ...call.trace,
       },
       body: JSON.stringify({ ...call.body, stream: true, stream_options: { include_usage: true } }),
     });

@@ -17,11 +17,14 @@ interface RunHandle {
   readonly cancel: () => void;
 }
 
+/** A run to begin, with the headers of its trace. */
+type StartedRun = Omit<NewRun, "owner"> & { readonly trace: Readonly<Record<string, string>> };
+
 /** All runs of this process. */
 export interface Runs {
   readonly active: number;
   /** Journals a new run and begins it. Throws Refusal when there are too many, or while draining. */
-  start(run: Omit<NewRun, "owner">, listener?: (event: StreamEvent) => void): RunHandle;
+  start(run: StartedRun, listener?: (event: StreamEvent) => void): RunHandle;
   /**
    * Takes over the runs that another process left unfinished and carries them to their end without a client, so that GET
    * and a repeated Idempotency-Key show what truly happened. Returns how many.
@@ -77,7 +80,7 @@ export function createRuns({ world, runsMax, retentionDays, owner }: RunsOptions
     // Nobody can ever read the answer of a run that is not stored: its calls are settled, the model is not asked again.
     if (!record.request.store) abort.abort(new RunStop("draining"));
     const output = [...world.journal.output(record.id)];
-    const active = { record, stream, output, hold: holdRun(world), signal: abort.signal };
+    const active = { record, stream, output, hold: holdRun(world), trace: {}, signal: abort.signal };
     stream.emit("response.in_progress", { response: snapshot(active, world) });
     world.log.info({ run: record.id, epoch: record.epoch }, "Recovered run");
     begin(active, abort, true);
@@ -95,7 +98,7 @@ export function createRuns({ world, runsMax, retentionDays, owner }: RunsOptions
     get active() {
       return running.size;
     },
-    start(run, listener) {
+    start({ trace, ...run }, listener) {
       if (isDraining) throw new Refusal("draining", "Cannot begin a run as the pod is being replaced");
       if (running.size >= runsMax)
         throw new Refusal("rate_limit_exceeded", `Cannot begin a run as at most ${runsMax} run at the same time`);
@@ -103,7 +106,7 @@ export function createRuns({ world, runsMax, retentionDays, owner }: RunsOptions
       if (listener) stream.subscribe(listener);
       const { event, ...opened } = openHeldRun({ ...run, owner }, stream, world);
       const abort = new AbortController();
-      const active: ActiveRun = { ...opened, stream, output: [], signal: abort.signal };
+      const active: ActiveRun = { ...opened, stream, output: [], trace, signal: abort.signal };
       stream.send(event);
       return begin(active, abort, false);
     },

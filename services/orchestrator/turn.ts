@@ -42,6 +42,7 @@ export async function takeTurn(run: ActiveRun, context: TurnContext, world: RunW
       body,
       principal: run.record.principal,
       signal: run.signal,
+      trace: run.trace,
       onText: (delta) => writer.text(delta),
       onRefusal: (delta) => writer.refusal(delta),
     });

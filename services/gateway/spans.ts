@@ -1,0 +1,128 @@
+import { writeTraceparent } from "#core/trace-context.ts";
+import type { FinishedSpan, SpanAttributes } from "#runtime/tracer.ts";
+import type { AttemptOutcome } from "./attempt.ts";
+import type { Gateway } from "./gateway.ts";
+import { type AttemptTrace, newSpanId } from "./trace.ts";
+import type { Turn } from "./turn.ts";
+
+/** Begins the span of one call of an upstream; nothing for a request that is not recorded. */
+export function openAttempt(
+  turn: Turn,
+  startMs: number,
+  target: Pick<AttemptTrace, "name" | "deployment" | "url" | "provider" | "upstreamModel">,
+): AttemptTrace | undefined {
+  if (turn.trace === undefined) return undefined;
+  const attempt = { ...target, spanId: newSpanId(), startMs, endMs: startMs, error: undefined, status: undefined };
+  turn.trace.attempts.push(attempt);
+  return attempt;
+}
+
+/** What became of it. */
+export function closeAttempt(attempt: AttemptTrace, outcome: AttemptOutcome, endMs: number): void {
+  attempt.endMs = endMs;
+  if (outcome.kind === "failed") attempt.error = outcome.reason;
+  if (outcome.kind === "cut") attempt.error = "cut";
+  if (outcome.kind !== "declined") return;
+  attempt.status = outcome.head.status;
+  attempt.error = String(outcome.head.status);
+}
+
+/** What the orchestrator is told of the trace: its parent is our call of it. */
+export function traceHeaders(turn: Turn, attempt: AttemptTrace | undefined): Record<string, string> {
+  const { trace, tracestate } = turn;
+  const traceparent =
+    trace && attempt
+      ? writeTraceparent({ traceId: trace.traceId, spanId: attempt.spanId, isSampled: true })
+      : turn.traceparent;
+  return tracestate === undefined ? { traceparent } : { traceparent, tracestate };
+}
+
+/** Hands the spans of a request over, once the connection and the books have both done with it. */
+export function endSpans(gateway: Gateway, turn: Turn): void {
+  const { trace } = turn;
+  if (trace === undefined || !trace.isClosed || !turn.isAudited) return;
+  const { tracer, clock } = gateway;
+  if (tracer === undefined) return;
+  const offsetMs = clock.now() - clock.monotonic();
+  for (const attempt of trace.attempts) tracer.end(attemptSpan(turn, attempt, offsetMs));
+  tracer.end(serverSpan(turn, { endMs: clock.monotonic(), offsetMs }));
+}
+
+/** Codes, numbers and configured names: never a prompt, an answer, a header or a path as it came. */
+function serverSpan(turn: Turn, at: { readonly endMs: number; readonly offsetMs: number }): FinishedSpan {
+  const { trace, route, response, request } = turn;
+  const name = route?.name ?? "unknown";
+  const { statusCode } = response;
+  return {
+    ...placeOf(turn),
+    spanId: trace?.spanId ?? "",
+    parentSpanId: trace?.parentSpanId,
+    name: `${METHODS.has(request.method ?? "") ? request.method : "HTTP"} ${name}`,
+    kind: "server",
+    startMs: turn.startMs + at.offsetMs,
+    endMs: at.endMs + at.offsetMs,
+    error: statusCode >= 500 || turn.outcome.cutBy !== undefined ? reasonOf(turn) : undefined,
+    attributes: {
+      "http.request.method": METHODS.has(request.method ?? "") ? request.method : "_OTHER",
+      "http.route": name,
+      "http.response.status_code": statusCode,
+      "error.type": statusCode >= 400 || turn.outcome.cutBy !== undefined ? reasonOf(turn) : undefined,
+      "gen_ai.request.model": turn.model,
+      "supercargo.request_id": turn.requestId,
+      "supercargo.plan": turn.planId,
+    },
+  };
+}
+
+const METHODS: ReadonlySet<string> = new Set(["GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"]);
+
+function attemptSpan(turn: Turn, attempt: AttemptTrace, offsetMs: number): FinishedSpan {
+  const isAnswer = attempt.error === undefined;
+  return {
+    ...placeOf(turn),
+    spanId: attempt.spanId,
+    parentSpanId: turn.trace?.spanId,
+    name: `${attempt.name} ${turn.model ?? "other"}`,
+    kind: "client",
+    startMs: attempt.startMs + offsetMs,
+    endMs: attempt.endMs + offsetMs,
+    error: attempt.error ?? (turn.outcome.cutBy === undefined ? undefined : `cut_by_${turn.outcome.cutBy}`),
+    attributes: {
+      "gen_ai.operation.name": attempt.name,
+      "gen_ai.provider.name": attempt.provider,
+      "gen_ai.request.model": turn.model,
+      "supercargo.deployment": attempt.deployment,
+      "supercargo.upstream.model": attempt.upstreamModel,
+      ...serverOf(attempt.url),
+      "http.response.status_code": attempt.status,
+      "error.type": attempt.error ?? (turn.outcome.cutBy === undefined ? undefined : `cut_by_${turn.outcome.cutBy}`),
+      ...(isAnswer ? answerOf(turn) : {}),
+    },
+  };
+}
+
+function answerOf({ outcome }: Turn): SpanAttributes {
+  return {
+    "gen_ai.usage.input_tokens": outcome.inputTokens,
+    "gen_ai.usage.cache_read.input_tokens": outcome.cachedInputTokens,
+    "gen_ai.usage.output_tokens": outcome.outputTokens,
+    "supercargo.usage.estimated": outcome.estimated,
+    "gen_ai.response.finish_reason": outcome.finishReason,
+  };
+}
+
+function serverOf(url: string): SpanAttributes {
+  const parsed = URL.parse(url);
+  if (parsed === null) return {};
+  const port = parsed.port === "" ? (parsed.protocol === "https:" ? 443 : 80) : Number(parsed.port);
+  return { "server.address": parsed.hostname, "server.port": port };
+}
+
+function placeOf({ trace }: Turn): Pick<FinishedSpan, "traceId" | "traceState"> {
+  return { traceId: trace?.traceId ?? "", traceState: trace?.state };
+}
+
+function reasonOf(turn: Turn): string {
+  if (turn.outcome.cutBy !== undefined) return `cut_by_${turn.outcome.cutBy}`;
+  return turn.reason ?? String(turn.response.statusCode);
+}

@@ -1,0 +1,132 @@
+import { createServer, type Server } from "node:http";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { chat, eventually, type GatewayWorld, type Peer, startGatewayWorld, startPeer } from "./test-world.ts";
+
+const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736";
+const SPAN = "00f067aa0ba902b7";
+const CANARY = "canary-prompt-7f3a";
+const usage = { prompt_tokens: 40, completion_tokens: 12 };
+
+/** What a collector gets: the raw protobuf of each export. */
+interface Collector {
+  readonly url: string;
+  readonly bodies: Buffer[];
+  readonly headers: (string | undefined)[];
+  status: number;
+  stop(): void;
+}
+
+async function startCollector(): Promise<Collector> {
+  const bodies: Buffer[] = [];
+  const headers: (string | undefined)[] = [];
+  const server: Server = createServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on("data", (chunk: Buffer) => chunks.push(chunk));
+    request.on("end", () => {
+      bodies.push(Buffer.concat(chunks));
+      headers.push(request.headers["content-type"]);
+      response.writeHead(collector.status).end();
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  const port = typeof address === "object" && address ? address.port : 0;
+  const collector: Collector = {
+    url: `http://127.0.0.1:${port}`,
+    bodies,
+    headers,
+    status: 200,
+    stop: () => {
+      server.closeAllConnections();
+      server.close();
+    },
+  };
+  return collector;
+}
+
+let collector: Collector;
+let model: Peer;
+let world: GatewayWorld;
+
+beforeAll(async () => {
+  collector = await startCollector();
+  model = await startPeer((_, response) => {
+    response.writeHead(200, { "content-type": "application/json" });
+    response.end(JSON.stringify({ choices: [{ message: { content: CANARY } }], usage }));
+  });
+  world = await startGatewayWorld({
+    modelUrl: model.url,
+    env: { SUPERCARGO_OTLP_ENDPOINT: collector.url, SUPERCARGO_TRACE_RATIO: "0" },
+  });
+});
+
+afterAll(async () => {
+  await world.stop();
+  await model.stop();
+  collector.stop();
+});
+
+const sampled = { traceparent: `00-${TRACE}-${SPAN}-01`, tracestate: "vendor=one" };
+const allBytes = (): Buffer => Buffer.concat(collector.bodies);
+const holds = (needle: string | Buffer): boolean => allBytes().includes(needle);
+
+describe("traces", () => {
+  it("sends a server and a client span with names and numbers, and no content", async () => {
+    await (await world.post("/v1/chat/completions", chat(CANARY), sampled)).text();
+    await eventually(() => (holds("chat gpt") && holds("POST chat") ? true : undefined));
+    expect(collector.headers[0]).toBe("application/x-protobuf");
+    expect(holds(Buffer.from(TRACE, "hex"))).toBe(true);
+    expect(holds(Buffer.from(SPAN, "hex"))).toBe(true);
+    for (const text of [
+      "azure.ai.openai",
+      "gen_ai.usage.output_tokens",
+      "supercargo-gateway",
+      "vendor=one",
+      "127.0.0.1",
+    ])
+      expect([text, holds(text)]).toEqual([text, true]);
+    for (const secret of [CANARY, "sk-", "model-secret-1"]) expect([secret, holds(secret)]).toEqual([secret, false]);
+  });
+
+  it("tells the orchestrator its own span, and the model nothing", async () => {
+    await (await world.post("/v1/responses", { input: "hello" }, sampled)).text();
+    const headers = world.orchestrator.requests.at(-1)?.headers;
+    expect(headers?.["traceparent"]).toMatch(new RegExp(`^00-${TRACE}-(?!${SPAN})[0-9a-f]{16}-01$`));
+    expect(headers?.["tracestate"]).toBe("vendor=one");
+    const told = Buffer.from(String(headers?.["traceparent"]).split("-")[2] ?? "", "hex");
+    await eventually(() => (holds(told) ? true : undefined));
+    expect(model.requests.filter((request) => "traceparent" in request.headers)).toEqual([]);
+  });
+
+  it("records nothing of a trace that is not to be recorded, nor of one beyond the ratio", async () => {
+    const quiet = "11111111111111111111111111111111";
+    await (await world.post("/v1/responses", { input: "a" }, { traceparent: `00-${quiet}-${SPAN}-00` })).text();
+    expect(world.orchestrator.requests.at(-1)?.headers["traceparent"]).toBe(`00-${quiet}-${SPAN}-00`);
+    await (await world.post("/v1/responses", { input: "a" })).text();
+    expect(world.orchestrator.requests.at(-1)?.headers["traceparent"]).toMatch(/-00$/);
+    // A later one that is recorded: what went before it would have been sent with it.
+    const later = "22222222222222222222222222222222";
+    await (await world.post("/v1/chat/completions", chat("a"), { traceparent: `00-${later}-${SPAN}-01` })).text();
+    await eventually(() => (holds(Buffer.from(later, "hex")) ? true : undefined));
+    expect(holds(Buffer.from(quiet, "hex"))).toBe(false);
+  });
+
+  it("lets no request feel a collector that refuses, and counts what was lost", async () => {
+    collector.status = 400;
+    const answer = await world.post("/v1/chat/completions", chat("a"), sampled);
+    expect(answer.status).toBe(200);
+    await eventually(async () =>
+      (await world.gateway.metrics()).includes('supercargo_telemetry_spans_total{result="failed"} 2')
+        ? true
+        : undefined,
+    );
+    collector.status = 200;
+  });
+
+  it("sends what waits before the process ends", async () => {
+    const last = "33333333333333333333333333333333";
+    await (await world.post("/v1/chat/completions", chat("a"), { traceparent: `00-${last}-${SPAN}-01` })).text();
+    expect(await world.gateway.signal("SIGTERM")).toBe(0);
+    expect(holds(Buffer.from(last, "hex"))).toBe(true);
+  });
+});
