@@ -50,23 +50,26 @@ export function endSpans(gateway: Gateway, turn: Turn): void {
 
 /** Codes, numbers and configured names: never a prompt, an answer, a header or a path as it came. */
 function serverSpan(turn: Turn, at: { readonly endMs: number; readonly offsetMs: number }): FinishedSpan {
-  const { trace, route, response, request } = turn;
-  const name = route?.name ?? "unknown";
+  const { trace, response } = turn;
+  const name = turn.route?.name ?? "unknown";
+  const method = METHODS.has(turn.request.method ?? "") ? turn.request.method : undefined;
   const { statusCode } = response;
+  const isCut = turn.outcome.cutBy !== undefined;
+  const reason = reasonOf(turn);
   return {
     ...placeOf(turn),
     spanId: trace?.spanId ?? "",
     parentSpanId: trace?.parentSpanId,
-    name: `${METHODS.has(request.method ?? "") ? request.method : "HTTP"} ${name}`,
+    name: `${method ?? "HTTP"} ${name}`,
     kind: "server",
     startMs: turn.startMs + at.offsetMs,
     endMs: at.endMs + at.offsetMs,
-    error: statusCode >= 500 || turn.outcome.cutBy !== undefined ? reasonOf(turn) : undefined,
+    error: statusCode >= 500 || isCut ? reason : undefined,
     attributes: {
-      "http.request.method": METHODS.has(request.method ?? "") ? request.method : "_OTHER",
+      "http.request.method": method ?? "_OTHER",
       "http.route": name,
       "http.response.status_code": statusCode,
-      "error.type": statusCode >= 400 || turn.outcome.cutBy !== undefined ? reasonOf(turn) : undefined,
+      "error.type": statusCode >= 400 || isCut ? reason : undefined,
       "gen_ai.request.model": turn.model,
       "supercargo.request_id": turn.requestId,
       "supercargo.plan": turn.planId,

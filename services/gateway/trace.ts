@@ -42,22 +42,25 @@ export interface OpenedTrace {
  */
 export function openTrace(headers: IncomingHttpHeaders, fresh: string, ratio: number | undefined): OpenedTrace {
   const parent = readTraceContext(headers["traceparent"], headers["tracestate"]);
-  const spanId = toSpanId(fresh);
-  if (ratio === undefined) return pass(parent, fresh, spanId);
+  if (ratio === undefined) return pass(parent, fresh, true);
+  if (parent?.isSampled ?? isSampledBy(ratio, toTraceId(fresh))) return record(parent, fresh);
+  return pass(parent, fresh, false);
+}
+
+function record(parent: TraceContext | undefined, fresh: string): OpenedTrace {
   const traceId = parent?.traceId ?? toTraceId(fresh);
-  const isSampled = parent?.isSampled ?? isSampledBy(ratio, traceId);
+  const spanId = toSpanId(fresh);
   const state = parent?.state;
   return {
-    traceparent: writeTraceparent({ traceId, spanId: isSampled ? spanId : (parent?.spanId ?? spanId), isSampled }),
+    traceparent: writeTraceparent({ traceId, spanId, isSampled: true }),
     tracestate: state,
-    trace: isSampled
-      ? { traceId, spanId, parentSpanId: parent?.spanId, state, attempts: [], isClosed: false }
-      : undefined,
+    trace: { traceId, spanId, parentSpanId: parent?.spanId, state, attempts: [], isClosed: false },
   };
 }
 
-function pass(parent: TraceContext | undefined, fresh: string, spanId: string): OpenedTrace {
-  const context = parent ?? { traceId: toTraceId(fresh), spanId, isSampled: true };
+/** On as it came. */
+function pass(parent: TraceContext | undefined, fresh: string, isSampled: boolean): OpenedTrace {
+  const context = parent ?? { traceId: toTraceId(fresh), spanId: toSpanId(fresh), isSampled };
   return { traceparent: writeTraceparent(context), tracestate: parent?.state, trace: undefined };
 }
 
