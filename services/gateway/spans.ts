@@ -52,7 +52,7 @@ export function endSpans(gateway: Gateway, turn: Turn): void {
 function serverSpan(turn: Turn, at: { readonly endMs: number; readonly offsetMs: number }): FinishedSpan {
   const { trace, response } = turn;
   const name = turn.route?.name ?? "unknown";
-  const method = METHODS.has(turn.request.method ?? "") ? turn.request.method : undefined;
+  const method = methodOf(turn);
   const { statusCode } = response;
   const isCut = turn.outcome.cutBy !== undefined;
   const reason = reasonOf(turn);
@@ -60,13 +60,13 @@ function serverSpan(turn: Turn, at: { readonly endMs: number; readonly offsetMs:
     ...placeOf(turn),
     spanId: trace?.spanId ?? "",
     parentSpanId: trace?.parentSpanId,
-    name: `${method ?? "HTTP"} ${name}`,
+    name: `${method === "_OTHER" ? "HTTP" : method} ${name}`,
     kind: "server",
     startMs: turn.startMs + at.offsetMs,
     endMs: at.endMs + at.offsetMs,
     error: statusCode >= 500 || isCut ? reason : undefined,
     attributes: {
-      "http.request.method": method ?? "_OTHER",
+      "http.request.method": method,
       "http.route": name,
       "http.response.status_code": statusCode,
       "error.type": statusCode >= 400 || isCut ? reason : undefined,
@@ -75,6 +75,12 @@ function serverSpan(turn: Turn, at: { readonly endMs: number; readonly offsetMs:
       "supercargo.plan": turn.planId,
     },
   };
+}
+
+/** From a closed set: a client may send any word. */
+function methodOf({ request }: Turn): string {
+  const { method = "" } = request;
+  return METHODS.has(method) ? method : "_OTHER";
 }
 
 const METHODS: ReadonlySet<string> = new Set(["GET", "POST", "DELETE", "PUT", "PATCH", "HEAD", "OPTIONS"]);
