@@ -50,7 +50,7 @@ export function endSpans(gateway: Gateway, turn: Turn): void {
 
 /** Codes, numbers and configured names: never a prompt, an answer, a header or a path as it came. */
 function serverSpan(turn: Turn, at: { readonly endMs: number; readonly offsetMs: number }): FinishedSpan {
-  const { trace, response } = turn;
+  const { response } = turn;
   const name = turn.route?.name ?? "unknown";
   const method = methodOf(turn);
   const { statusCode } = response;
@@ -58,8 +58,7 @@ function serverSpan(turn: Turn, at: { readonly endMs: number; readonly offsetMs:
   const reason = reasonOf(turn);
   return {
     ...placeOf(turn),
-    spanId: trace?.spanId ?? "",
-    parentSpanId: trace?.parentSpanId,
+    parentSpanId: turn.trace?.parentSpanId,
     name: `${method === "_OTHER" ? "HTTP" : method} ${name}`,
     kind: "server",
     startMs: turn.startMs + at.offsetMs,
@@ -127,8 +126,8 @@ function serverOf(url: string): SpanAttributes {
   return { "server.address": parsed.hostname, "server.port": port };
 }
 
-function placeOf({ trace }: Turn): Pick<FinishedSpan, "traceId" | "traceState"> {
-  return { traceId: trace?.traceId ?? "", traceState: trace?.state };
+function placeOf({ trace }: Turn): Pick<FinishedSpan, "traceId" | "spanId" | "traceState"> {
+  return { traceId: trace?.traceId ?? "", spanId: trace?.spanId ?? "", traceState: trace?.state };
 }
 
 function reasonOf(turn: Turn): string {
