@@ -181,7 +181,7 @@ export const MUTANTS: readonly Mutant[] = [
     patches: [
       {
         file: `${REPORTER}/reconcile.ts`,
-        find: "rolledBack ? raiseLastSlots(result.ledger, desk.now()) : result.ledger",
+        find: "isRolledBack ? raiseLastSlots(result.ledger, desk.now()) : result.ledger",
         replace: "result.ledger",
       },
     ],
