@@ -12,6 +12,7 @@ import {
   type DesiredObject,
   selectorLabels,
 } from "./names.ts";
+import { telemetryEnv } from "./telemetry.ts";
 import { podVolumes } from "./volumes.ts";
 
 type Json = Readonly<Record<string, unknown>>;
@@ -139,7 +140,7 @@ function serviceContainer(input: DesiredInput, part: PodPart & { readonly mounts
     ...image(input),
     // The image's entrypoint is node: a command would replace it.
     args: [`/app/${component}.js`],
-    env: [HEAP, ...(workload.extraEnv ?? [])],
+    env: [HEAP, ...telemetryEnv(input.spec), ...(workload.extraEnv ?? [])],
     ports: [
       { name: "http", containerPort: POD_PORTS[component], protocol: "TCP" },
       { name: "admin", containerPort: POD_PORTS.admin, protocol: "TCP" },

@@ -3,7 +3,7 @@ import type { AgentDeploymentSpec, Egress } from "#core/api/agent-deployment.ts"
 import type { KubeObject } from "#runtime/kube/types.ts";
 import { endpointOf } from "./config-map.ts";
 import type { EgressRule } from "./input.ts";
-import type { Component } from "./names.ts";
+import { type Component, COMPONENTS } from "./names.ts";
 
 /** Everything that is not the public internet: reaching it must be asked for by name. */
 const NOT_PUBLIC_V4 = [
@@ -59,7 +59,13 @@ export function endpointsOf(spec: AgentDeploymentSpec): Endpoint[] {
     url: oidc.jwksUri ?? oidc.issuer,
     egress: oidc.egress,
   }));
-  return [...models, ...tools, ...issuers, ...guardrailEndpoints(spec)];
+  return [...models, ...tools, ...issuers, ...guardrailEndpoints(spec), ...telemetryEndpoints(spec)];
+}
+
+function telemetryEndpoints({ telemetry }: AgentDeploymentSpec): Endpoint[] {
+  if (telemetry === undefined) return [];
+  const { endpoint: url, egress } = telemetry;
+  return COMPONENTS.map((component) => ({ field: "spec.telemetry", component, url, egress }));
 }
 
 function guardrailEndpoints(spec: AgentDeploymentSpec): Endpoint[] {

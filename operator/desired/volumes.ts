@@ -65,7 +65,8 @@ export function secretKeys(
         ]
       : (spec.tools ?? []).map((tool) => tool.mcp.auth.secretRef);
   const keys = new Map<string, Set<string>>();
-  for (const ref of refs) if (ref) keys.set(ref.name, (keys.get(ref.name) ?? new Set()).add(ref.key));
+  for (const ref of [...refs, spec.telemetry?.headersSecretRef])
+    if (ref) keys.set(ref.name, (keys.get(ref.name) ?? new Set()).add(ref.key));
   return new Map([...keys].map(([name, set]) => [name, [...set].sort()]));
 }
 

@@ -73,11 +73,10 @@ const live = createLive({
 const meter = createMeter(counters, log);
 const audit = createAuditLog(stdout, clock);
 const turns = new Set<Turn>();
-const gatewayMetrics = createGatewayMetrics(metrics.registry);
 const tracer = await openTracer({
   env,
   clock,
-  note: (result, spans) => gatewayMetrics.spans.inc({ result }, spans),
+  registry: metrics.registry,
   resource: () => {
     const agent = live.snapshot()?.config.agent;
     return {
@@ -96,7 +95,7 @@ const gateway: Gateway = {
   books: createBooks({ meter, audit, clock, inFlight: () => turns.size }),
   live,
   meter,
-  metrics: gatewayMetrics,
+  metrics: createGatewayMetrics(metrics.registry),
   tracer,
   upstreams,
   credentials,

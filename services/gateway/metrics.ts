@@ -15,7 +15,6 @@ export interface GatewayMetrics {
   readonly overheadSeconds: Histogram;
   readonly requestDuration: Histogram<"gen_ai_request_model" | "gen_ai_operation_name">;
   readonly eventLoopDelay: Gauge<"percentile">;
-  readonly spans: Counter<"result">;
   readonly ofModel: FindModelMetrics;
 }
 
@@ -67,7 +66,6 @@ export function createGatewayMetrics(registry: Registry): GatewayMetrics {
       buckets: DURATION_SECONDS,
       registers,
     }),
-    spans: counter(METRICS.spans, "Spans by what became of them: sent, failed, dropped.", ["result"]),
     ofModel: createGenAiMetrics(registry),
     eventLoopDelay: new Gauge({
       name: METRICS.gatewayEventLoopDelay,

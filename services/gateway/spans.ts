@@ -1,8 +1,8 @@
 import { writeTraceparent } from "#core/trace-context.ts";
-import type { FinishedSpan, SpanAttributes } from "#runtime/tracer.ts";
+import { type FinishedSpan, newSpanId, type SpanAttributes } from "#runtime/tracer.ts";
 import type { AttemptOutcome } from "./attempt.ts";
 import type { Gateway } from "./gateway.ts";
-import { type AttemptTrace, newSpanId } from "./trace.ts";
+import type { AttemptTrace } from "./trace.ts";
 import type { Turn } from "./turn.ts";
 
 /** Begins the span of one call of an upstream; nothing for a request that is not recorded. */
@@ -90,7 +90,7 @@ function attemptSpan(turn: Turn, attempt: AttemptTrace, offsetMs: number): Finis
     ...placeOf(turn),
     spanId: attempt.spanId,
     parentSpanId: turn.trace?.spanId,
-    name: `${attempt.name} ${turn.model ?? "other"}`,
+    name: `${attempt.name} ${subjectOf(turn, attempt)}`,
     kind: "client",
     startMs: attempt.startMs + offsetMs,
     endMs: attempt.endMs + offsetMs,
@@ -98,7 +98,8 @@ function attemptSpan(turn: Turn, attempt: AttemptTrace, offsetMs: number): Finis
     attributes: {
       "gen_ai.operation.name": attempt.name,
       "gen_ai.provider.name": attempt.provider,
-      "gen_ai.request.model": turn.model,
+      "gen_ai.request.model": attempt.name === "invoke_agent" ? undefined : turn.model,
+      "gen_ai.agent.name": attempt.name === "invoke_agent" ? turn.snapshot?.config.agent.name : undefined,
       "supercargo.deployment": attempt.deployment,
       "supercargo.upstream.model": attempt.upstreamModel,
       ...serverOf(attempt.url),
@@ -109,13 +110,19 @@ function attemptSpan(turn: Turn, attempt: AttemptTrace, offsetMs: number): Finis
   };
 }
 
+/** Of a configured set: who is called. */
+function subjectOf(turn: Turn, attempt: AttemptTrace): string {
+  const name = attempt.name === "invoke_agent" ? turn.snapshot?.config.agent.name : turn.model;
+  return name ?? "other";
+}
+
 function answerOf({ outcome }: Turn): SpanAttributes {
   return {
     "gen_ai.usage.input_tokens": outcome.inputTokens,
     "gen_ai.usage.cache_read.input_tokens": outcome.cachedInputTokens,
     "gen_ai.usage.output_tokens": outcome.outputTokens,
     "supercargo.usage.estimated": outcome.estimated,
-    "gen_ai.response.finish_reason": outcome.finishReason,
+    "gen_ai.response.finish_reasons": outcome.finishReason === undefined ? undefined : [outcome.finishReason],
   };
 }
 

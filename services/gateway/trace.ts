@@ -1,6 +1,5 @@
 import { isSampledBy, readTraceContext, type TraceContext, writeTraceparent } from "#core/trace-context.ts";
 import type { IncomingHttpHeaders } from "node:http";
-import { randomUUID } from "node:crypto";
 
 /** What is noted of a request that is recorded, until it is over. */
 export interface TurnTrace {
@@ -62,11 +61,6 @@ function record(parent: TraceContext | undefined, fresh: string): OpenedTrace {
 function pass(parent: TraceContext | undefined, fresh: string, isSampled: boolean): OpenedTrace {
   const context = parent ?? { traceId: toTraceId(fresh), spanId: toSpanId(fresh), isSampled };
   return { traceparent: writeTraceparent(context), tracestate: parent?.state, trace: undefined };
-}
-
-/** A new span's id. */
-export function newSpanId(): string {
-  return toSpanId(randomUUID());
 }
 
 function toTraceId(uuid: string): string {

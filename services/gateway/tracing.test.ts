@@ -1,48 +1,11 @@
-import { createServer, type Server } from "node:http";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Collector, startCollector } from "../../test/fakes/collector.ts";
 import { chat, eventually, type GatewayWorld, type Peer, startGatewayWorld, startPeer } from "./test-world.ts";
 
 const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736";
 const SPAN = "00f067aa0ba902b7";
 const CANARY = "canary-prompt-7f3a";
 const usage = { prompt_tokens: 40, completion_tokens: 12 };
-
-/** What a collector gets: the raw protobuf of each export. */
-interface Collector {
-  readonly url: string;
-  readonly bodies: Buffer[];
-  readonly headers: (string | undefined)[];
-  status: number;
-  stop(): void;
-}
-
-async function startCollector(): Promise<Collector> {
-  const bodies: Buffer[] = [];
-  const headers: (string | undefined)[] = [];
-  const server: Server = createServer((request, response) => {
-    const chunks: Buffer[] = [];
-    request.on("data", (chunk: Buffer) => chunks.push(chunk));
-    request.on("end", () => {
-      bodies.push(Buffer.concat(chunks));
-      headers.push(request.headers["content-type"]);
-      response.writeHead(collector.status).end();
-    });
-  });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  const port = typeof address === "object" && address ? address.port : 0;
-  const collector: Collector = {
-    url: `http://127.0.0.1:${port}`,
-    bodies,
-    headers,
-    status: 200,
-    stop: () => {
-      server.closeAllConnections();
-      server.close();
-    },
-  };
-  return collector;
-}
 
 let collector: Collector;
 let model: Peer;
@@ -74,7 +37,7 @@ describe("traces", () => {
   it("sends a server and a client span with names and numbers, and no content", async () => {
     await (await world.post("/v1/chat/completions", chat(CANARY), sampled)).text();
     await eventually(() => (holds("chat gpt") && holds("POST chat") ? true : undefined));
-    expect(collector.headers[0]).toBe("application/x-protobuf");
+    expect(collector.contentTypes[0]).toBe("application/x-protobuf");
     expect(holds(Buffer.from(TRACE, "hex"))).toBe(true);
     expect(holds(Buffer.from(SPAN, "hex"))).toBe(true);
     for (const text of [

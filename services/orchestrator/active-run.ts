@@ -9,6 +9,7 @@ import type { RunMetrics } from "./metrics.ts";
 import type { AskModel } from "./model.ts";
 import type { OutputItem } from "./responses/items.ts";
 import type { RunStream } from "./responses/stream.ts";
+import type { OpenSpan, Tracing } from "./trace.ts";
 
 /** Everything outside that a run needs. */
 export interface RunWorld {
@@ -19,6 +20,7 @@ export interface RunWorld {
   readonly ask: AskModel;
   readonly metrics: RunMetrics;
   readonly clock: Clock;
+  readonly tracer: Tracing["tracer"];
   readonly log: Logger;
   /** A new id: `resp`, `msg`, `fc`, `mcp`, `call`. */
   readonly newId: (prefix: string) => string;
@@ -34,8 +36,8 @@ export interface ActiveRun {
   readonly output: OutputItem[];
   /** What the run holds of the plan's hard limits until its end. Refused: its completion is not counted. */
   readonly hold: HoldResult;
-  /** The trace it belongs to, as headers for whoever is called; nothing for a run that another process began. */
-  readonly trace: Readonly<Record<string, string>>;
+  /** Its span; its calls of model and tools are spans under it. */
+  readonly span: OpenSpan;
   /** Aborted with a RunStop: the run ends at its next safe point. */
   readonly signal: AbortSignal;
 }

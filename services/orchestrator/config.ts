@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { telemetryEnvShape } from "#runtime/telemetry.ts";
 import { POD_PATHS, POD_PORTS } from "#core/pod-paths.ts";
 
 const wholeNumber = (bounds: { min: number; max: number; initial: number }) =>
@@ -8,6 +9,7 @@ const path = (initial: string) => z.string().min(1).max(4096).default(initial);
 
 /** The environment of the orchestrator; product settings carry the prefix SUPERCARGO_ (docs/decisions/0002). */
 export const environmentSchema = z.object({
+  ...telemetryEnvShape,
   SUPERCARGO_CONFIG_FILE: path(POD_PATHS.config),
   SUPERCARGO_CONTROL_FILE: path(POD_PATHS.control),
   SUPERCARGO_COUNTER_FILE: path(POD_PATHS.counters),

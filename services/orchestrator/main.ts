@@ -1,5 +1,6 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { mkdirSync } from "node:fs";
+import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { systemClock as clock } from "#runtime/clock.ts";
 import { ConfigError, parseConfig } from "#runtime/config.ts";
@@ -9,11 +10,13 @@ import { createLogger, type Logger } from "#runtime/log.ts";
 import { createMetrics } from "#runtime/metrics.ts";
 import { startServer } from "#runtime/server.ts";
 import { stopOnSignal } from "#runtime/shutdown.ts";
+import { openTracer } from "#runtime/telemetry.ts";
+import type { SpanAttributes } from "#runtime/tracer.ts";
 import { createApp } from "./app.ts";
 import type { RunWorld } from "./active-run.ts";
 import { type Environment, environmentSchema } from "./config.ts";
 import { COUNTED_DIMENSIONS, createFactCounter } from "./counting.ts";
-import { createLive } from "./live.ts";
+import { createLive, type Live } from "./live.ts";
 import { createToolServers } from "./mcp.ts";
 import { createRunMetrics } from "./metrics.ts";
 import { createModelClient } from "./model.ts";
@@ -21,11 +24,13 @@ import { createRuns, type Runs } from "./runs.ts";
 import { openSqliteJournal } from "./store/sqlite.ts";
 import { startUpkeep } from "./upkeep.ts";
 
+const TRACER_STOP_MS = 2_000;
+
 /** The agent of one pod: the Responses API on the public port, health and metrics on the admin port. */
 async function main(): Promise<void> {
   const env = parseConfig(environmentSchema, process.env, { subject: "the environment" });
   const log = createLogger({ component: "orchestrator", level: env.SUPERCARGO_LOG_LEVEL });
-  const agent = openAgent(env, log);
+  const agent = await openAgent(env, log);
   const { world, runs, metrics, counters, journal } = agent;
   const stopPolling = world.live.start();
   let isStopping = false;
@@ -51,6 +56,7 @@ async function main(): Promise<void> {
     { name: "server", stop: () => server.stop(2000) },
     { name: "tools", stop: () => world.servers.close() },
     { name: "model", stop: () => agent.closeModel() },
+    { name: "spans", stop: () => agent.tracer?.stop(TRACER_STOP_MS) },
     { name: "polling", stop: stopPolling },
     { name: "journal", stop: () => journal.close() },
     { name: "counters", stop: () => counters.close() },
@@ -59,7 +65,7 @@ async function main(): Promise<void> {
 }
 
 /** Opens what the agent writes and reads, repairs the counters, and joins the adapters. */
-function openAgent(env: Environment, log: Logger) {
+async function openAgent(env: Environment, log: Logger) {
   mkdirSync(dirname(env.SUPERCARGO_JOURNAL_FILE), { recursive: true });
   const journal = openSqliteJournal(env.SUPERCARGO_JOURNAL_FILE);
   const file = env.SUPERCARGO_COUNTER_FILE;
@@ -80,6 +86,7 @@ function openAgent(env: Environment, log: Logger) {
   const gatewayUrl = (): string => live.config()?.gateway.url ?? "";
   const model = createModelClient({ gatewayUrl, token: () => live.token(), clock, random: () => Math.random() });
   const metrics = createMetrics({ metered: counters });
+  const tracer = await openTracer({ env, clock, registry: metrics.registry, resource: () => resourceOf(live) });
   let runs: Runs | undefined;
   const world: RunWorld = {
     journal,
@@ -89,6 +96,7 @@ function openAgent(env: Environment, log: Logger) {
     ask: model.ask,
     metrics: createRunMetrics(metrics.registry, () => runs?.active ?? 0),
     clock,
+    tracer,
     log,
     newId: (prefix) => `${prefix}_${randomBytes(24).toString("hex")}`,
     toolTimeoutMs: env.SUPERCARGO_TOOL_TIMEOUT_SECONDS * 1000,
@@ -99,7 +107,18 @@ function openAgent(env: Environment, log: Logger) {
     retentionDays: env.SUPERCARGO_RETENTION_DAYS,
     owner: randomUUID(),
   });
-  return { world, runs, metrics, counters, journal, closeModel: () => model.close() };
+  return { world, runs, metrics, counters, journal, tracer, closeModel: () => model.close() };
+}
+
+/** Who sends the spans. */
+function resourceOf(live: Live): SpanAttributes {
+  const agent = live.config()?.agent;
+  return {
+    "service.name": "supercargo-orchestrator",
+    "service.instance.id": hostname(),
+    "k8s.namespace.name": agent?.namespace,
+    "gen_ai.agent.name": agent?.name,
+  };
 }
 
 main().catch((error: unknown) => {

@@ -71,7 +71,7 @@ function connect(): ToolServers {
 }
 
 const inputSchema = { type: "object" };
-const call = { arguments: {}, idempotencyKey: "run:1", principal: "alice", timeoutMs: 5000 };
+const call = { arguments: {}, idempotencyKey: "run:1", principal: "alice", timeoutMs: 5000, traceHeaders: {} };
 const content = [{ type: "text", text: "done" }];
 
 describe("createToolServers, with a server that", () => {

@@ -43,6 +43,7 @@ const request = {
   idempotencyKey: "run:1",
   principal: "Zoë",
   timeoutMs: 2000,
+  traceHeaders: {},
 };
 
 /** A server of the 2025 era alone, with sessions, as most servers of that time are. */

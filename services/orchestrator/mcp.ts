@@ -29,6 +29,8 @@ interface ToolRequest {
   readonly idempotencyKey: string;
   readonly principal: string;
   readonly timeoutMs: number;
+  /** `traceparent` and `tracestate`, if there is a trace. */
+  readonly traceHeaders: Readonly<Record<string, string>>;
 }
 
 /** The tool servers of the agent, over MCP Streamable HTTP in both protocol eras. */
@@ -149,13 +151,14 @@ async function callOnce(connection: Connection, request: ToolRequest): Promise<T
     const result = await session.use((client) => {
       isConnected = true;
       return client.callTool(
-        { name: request.tool, arguments: request.arguments },
+        { name: request.tool, arguments: request.arguments, ...traceMeta(request.traceHeaders) },
         {
           timeout: request.timeoutMs,
           maxTotalTimeout: request.timeoutMs,
           headers: {
             "Idempotency-Key": request.idempotencyKey,
             [ACTING_FOR_HEADER]: encodeActingFor(request.principal),
+            ...request.traceHeaders,
           },
           toolDefinition: known ?? { name: request.tool, inputSchema: { type: "object" } },
         },
@@ -167,4 +170,9 @@ async function callOnce(connection: Connection, request: ToolRequest): Promise<T
     const failure = classifyFailure(error);
     return isConnected ? failure : { ...failure, kind: "NotExecuted", sessionLost: false };
   }
+}
+
+/** As the GenAI conventions have it: in the message too, for servers that do not see their transport. */
+function traceMeta(headers: ToolRequest["traceHeaders"]): { readonly _meta?: Record<string, string> } {
+  return Object.keys(headers).length === 0 ? {} : { _meta: { ...headers } };
 }

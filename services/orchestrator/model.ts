@@ -23,7 +23,7 @@ interface ModelCall {
   readonly principal: string;
   readonly signal: AbortSignal;
   /** Headers of the trace that the call belongs to. */
-  readonly trace: Readonly<Record<string, string>>;
+  readonly traceHeaders: Readonly<Record<string, string>>;
   readonly onText: (delta: string) => void;
   readonly onRefusal: (delta: string) => void;
 }
@@ -96,7 +96,7 @@ async function send(call: ModelCall, { options, dispatcher, token, signal }: Sen
         accept: "text/event-stream",
         authorization: `Bearer ${token}`,
         [ACTING_FOR_HEADER]: encodeActingFor(call.principal),
-        ...call.trace,
+        ...call.traceHeaders,
       },
       body: JSON.stringify({ ...call.body, stream: true, stream_options: { include_usage: true } }),
     });

@@ -1,8 +1,8 @@
 import { markBegun, Refusal } from "#core/errors.ts";
-import { readTraceContext, writeTraceparent } from "#core/trace-context.ts";
 import { readBody } from "#runtime/server.ts";
 import type { AppContext, AppOptions } from "./app.ts";
 import { digestOf } from "./canonical.ts";
+import { openPlace } from "./trace.ts";
 import { collectConversation } from "./conversation.ts";
 import { checkNewRun } from "./entitle.ts";
 import { toMessages } from "./responses/messages.ts";
@@ -41,7 +41,7 @@ export async function createResponse(context: AppContext, options: AppOptions): 
     request,
     model: options.world.live.config()?.agent.name ?? "",
     createdAtMs: world.clock.now(),
-    trace: traceOf(context),
+    place: openPlace(context.headers, world),
   };
   if (!request.stream) {
     const handle = runs.start(run);
@@ -106,14 +106,6 @@ async function prepare(context: AppContext, { world }: AppOptions): Promise<Prep
       { param: "model" },
     );
   return { request, digest: digestOf(request), key: readKey(context) };
-}
-
-/** The caller is the agent's gateway: its trace is ours. */
-function traceOf({ headers }: AppContext): Record<string, string> {
-  const context = readTraceContext(headers["traceparent"], headers["tracestate"]);
-  if (context === undefined) return {};
-  const traceparent = writeTraceparent(context);
-  return context.state === undefined ? { traceparent } : { traceparent, tracestate: context.state };
 }
 
 function readKey(context: AppContext): string | null {

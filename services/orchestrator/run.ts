@@ -6,6 +6,7 @@ import type { ConversationItem } from "./responses/messages.ts";
 import { type IncompleteReason, toResponse } from "./responses/response.ts";
 import { writeFunctionCall } from "./responses/stream.ts";
 import type { CallRecord, FactSequence, RunEnd, RunRecord, Turn } from "./store/journal.ts";
+import { endRunSpan } from "./spans.ts";
 import { performCall } from "./tool-call.ts";
 import { openToolbox } from "./tools.ts";
 import { takeTurn } from "./turn.ts";
@@ -146,6 +147,7 @@ function endRun(
   const { usage } = world.journal.run(record.id) ?? record;
   const response = toResponse({ ...record, ...end, usage, output: run.output });
   if (outcome.status === "failed") stream.emit("error", { code: outcome.code, message: outcome.message, param: null });
+  endRunSpan(run.span, { ...end, usage });
   const event = stream.prepare(`response.${outcome.status}`, { response });
   const fact = world.journal.endRun(record, end, event);
   world.metrics.runEnded(outcome.status);

@@ -5,7 +5,9 @@ import { RunStop } from "./active-run.ts";
 import { executeRun, snapshot } from "./run.ts";
 import { toResponse } from "./responses/response.ts";
 import { createRunStream, type StreamEvent } from "./responses/stream.ts";
+import { beginRunSpan } from "./spans.ts";
 import type { NewRun, RunRecord } from "./store/journal.ts";
+import { NO_TRACE, type TracePlace } from "./trace.ts";
 
 /** A run in this process, as the HTTP side sees it. */
 interface RunHandle {
@@ -17,8 +19,8 @@ interface RunHandle {
   readonly cancel: () => void;
 }
 
-/** A run to begin, with the headers of its trace. */
-type StartedRun = Omit<NewRun, "owner"> & { readonly trace: Readonly<Record<string, string>> };
+/** A run to begin, and where in its caller's trace. */
+type StartedRun = Omit<NewRun, "owner"> & { readonly place: TracePlace };
 
 /** All runs of this process. */
 export interface Runs {
@@ -80,7 +82,7 @@ export function createRuns({ world, runsMax, retentionDays, owner }: RunsOptions
     // Nobody can ever read the answer of a run that is not stored: its calls are settled, the model is not asked again.
     if (!record.request.store) abort.abort(new RunStop("draining"));
     const output = [...world.journal.output(record.id)];
-    const active = { record, stream, output, hold: holdRun(world), trace: {}, signal: abort.signal };
+    const active = { record, stream, output, hold: holdRun(world), span: NO_TRACE, signal: abort.signal };
     stream.emit("response.in_progress", { response: snapshot(active, world) });
     world.log.info({ run: record.id, epoch: record.epoch }, "Recovered run");
     begin(active, abort, true);
@@ -98,7 +100,7 @@ export function createRuns({ world, runsMax, retentionDays, owner }: RunsOptions
     get active() {
       return running.size;
     },
-    start({ trace, ...run }, listener) {
+    start({ place, ...run }, listener) {
       if (isDraining) throw new Refusal("draining", "Cannot begin a run as the pod is being replaced");
       if (running.size >= runsMax)
         throw new Refusal("rate_limit_exceeded", `Cannot begin a run as at most ${runsMax} run at the same time`);
@@ -106,7 +108,8 @@ export function createRuns({ world, runsMax, retentionDays, owner }: RunsOptions
       if (listener) stream.subscribe(listener);
       const { event, ...opened } = openHeldRun({ ...run, owner }, stream, world);
       const abort = new AbortController();
-      const active: ActiveRun = { ...opened, stream, output: [], trace, signal: abort.signal };
+      const span = beginRunSpan(place, run);
+      const active: ActiveRun = { ...opened, stream, output: [], span, signal: abort.signal };
       stream.send(event);
       return begin(active, abort, false);
     },

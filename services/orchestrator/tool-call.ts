@@ -10,6 +10,7 @@ import { isEntitled } from "./entitle.ts";
 import { type ToolOutcome, toExecutionError } from "./mcp-result.ts";
 import type { McpCallItem } from "./responses/items.ts";
 import { beginMcpCall, endMcpCall } from "./responses/stream.ts";
+import { spanTool } from "./spans.ts";
 import type { CallEnd, CallRecord } from "./store/journal.ts";
 import { type AgentTool, isAgentTool, readArguments, type Toolbox } from "./tools.ts";
 
@@ -220,16 +221,19 @@ interface CallOptions {
 
 /** Not bound to the run's signal: a call that has left is waited for, whoever has gone meanwhile. */
 async function callTool(run: ActiveRun, call: CallRecord, { tool, value, world }: CallOptions): Promise<ToolOutcome> {
-  const once = (): Promise<ToolOutcome> =>
+  const once = (traceHeaders: Readonly<Record<string, string>>): Promise<ToolOutcome> =>
     world.servers.call(tool.server, {
       tool: tool.rule.name,
       arguments: value,
       idempotencyKey: idempotencyKey(run, call),
       principal: run.record.principal,
       timeoutMs: world.toolTimeoutMs,
+      traceHeaders,
     });
-  const first = await once();
-  return first.kind === "Unknown" && tool.safeToRetry ? once() : first;
+  return spanTool(run.span, call, async (headers) => {
+    const first = await once(headers);
+    return first.kind === "Unknown" && tool.safeToRetry ? once(headers) : first;
+  });
 }
 
 type ItemOutcome = Pick<McpCallItem, "output" | "error" | "status"> & { readonly text: string };

@@ -4,6 +4,7 @@ import { toModelBody, turnMessages } from "./conversation.ts";
 import type { ModelToolCall } from "./model-stream.ts";
 import { createMessageWriter, type StreamEvent } from "./responses/stream.ts";
 import { toMessages, type ConversationItem } from "./responses/messages.ts";
+import { spanModel } from "./spans.ts";
 import type { CallRecord, Turn } from "./store/journal.ts";
 import { isAgentTool, type Toolbox } from "./tools.ts";
 
@@ -38,14 +39,16 @@ export async function takeTurn(run: ActiveRun, context: TurnContext, world: RunW
     run.stream.send(event);
   };
   try {
-    const answer = await world.ask({
-      body,
-      principal: run.record.principal,
-      signal: run.signal,
-      trace: run.trace,
-      onText: (delta) => writer.text(delta),
-      onRefusal: (delta) => writer.refusal(delta),
-    });
+    const answer = await spanModel(run.span, context.config.model, (traceHeaders) =>
+      world.ask({
+        body,
+        principal: run.record.principal,
+        signal: run.signal,
+        traceHeaders,
+        onText: (delta) => writer.text(delta),
+        onRefusal: (delta) => writer.refusal(delta),
+      }),
+    );
     const whole = answer.finish === "stop" || answer.finish === "tool_calls";
     const number = turns.length;
     const calls = whole ? planCalls(answer.toolCalls, { number, turns, toolbox, newId: world.newId }) : [];

@@ -84,9 +84,10 @@ function toHrTime(ms: number): [number, number] {
   return [seconds, Math.round((ms - seconds * 1000) * 1e6)];
 }
 
-function definedOf(attributes: SpanAttributes): Record<string, string | number | boolean> {
-  const defined: Record<string, string | number | boolean> = {};
-  for (const [name, value] of Object.entries(attributes)) if (value !== undefined) defined[name] = value;
+function definedOf(attributes: SpanAttributes): Record<string, string | number | boolean | string[]> {
+  const defined: Record<string, string | number | boolean | string[]> = {};
+  for (const [name, value] of Object.entries(attributes))
+    if (value !== undefined) defined[name] = typeof value === "object" ? [...value] : value;
   return defined;
 }
 

@@ -1,7 +1,13 @@
+import { randomBytes } from "node:crypto";
 import type { Clock } from "./clock.ts";
 
 export type SpanKind = "server" | "client" | "internal";
-export type SpanAttributes = Readonly<Record<string, string | number | boolean | undefined>>;
+export type SpanAttributes = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
+
+/** A new span's id: 16 hex digits. */
+export function newSpanId(): string {
+  return randomBytes(8).toString("hex");
+}
 
 /** A span that is over. */
 export interface FinishedSpan {

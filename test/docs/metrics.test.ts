@@ -6,6 +6,7 @@ import { METRICS } from "#core/metric-names.ts";
 import { EPOCH_METRIC, USAGE_METRIC } from "#core/usage.ts";
 import { createOperatorMetrics } from "../../operator/metrics.ts";
 import { createGatewayMetrics } from "../../services/gateway/metrics.ts";
+import { noteSpans } from "../../services/runtime/telemetry.ts";
 import { readEnvironment, readTerms } from "../../services/meter/reporter/config.ts";
 import { createReporterMetrics } from "../../services/meter/reporter/metrics.ts";
 import { createSidecarMetrics } from "../../services/meter/sidecar/metrics.ts";
@@ -37,6 +38,7 @@ async function registered(): Promise<Map<string, Row>> {
   const catalogue = readFileSync("charts/supercargo/files/catalogue.yaml", "utf8");
   createReporterMetrics(registry, readTerms(readEnvironment(pod), catalogue));
   createGatewayMetrics(registry);
+  noteSpans(registry);
   createRunMetrics(registry, () => 0);
   const kinds = await kindsOf(registry);
   // A registry holds a name once, and two processes tell who leads.

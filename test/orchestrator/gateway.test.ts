@@ -1,4 +1,3 @@
-import { createServer } from "node:http";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import OpenAI from "openai";
@@ -15,6 +14,7 @@ import {
   type GatewayProcess,
   startGateway,
 } from "../../services/gateway/test-world.ts";
+import { freePort } from "../fakes/free-port.ts";
 import { type AgentWorld, createWorld } from "./world.ts";
 
 /** The whole way of a question: client → gateway → orchestrator → gateway → model, and a tool, all real processes. */
@@ -91,11 +91,3 @@ describe("through the real gateway", () => {
     world.writeConfig(config);
   });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address ? address.port : 0;
-}

@@ -22,6 +22,9 @@ export interface ToolCall {
   readonly name: string;
   readonly key: string;
   readonly actingFor: string;
+  readonly traceparent: string;
+  /** `_meta` of the request, as far as it tells of a trace. */
+  readonly meta: { readonly traceparent?: string | undefined; readonly tracestate?: string | undefined };
 }
 
 /** A server of a test on a free port. */
@@ -81,7 +84,11 @@ function refusalOf(request: IncomingMessage, hooks: Hooks): Hooks["modelRefusal"
   return authorized ? undefined : { status: 401, body: { error: { code: "invalid_token", message: "no token" } } };
 }
 
-const toolCallSchema = z.object({ method: z.literal("tools/call"), params: z.object({ name: z.string() }) });
+const metaSchema = z.object({ traceparent: z.string().optional(), tracestate: z.string().optional() });
+const toolCallSchema = z.object({
+  method: z.literal("tools/call"),
+  params: z.object({ name: z.string(), _meta: metaSchema.default({}) }),
+});
 
 /** The sample's server, watched: an answer to a tool call is held until the hook lets it go. */
 export function toolsServer(
@@ -97,9 +104,17 @@ export function toolsServer(
       if (event === "data" && Buffer.isBuffer(chunk)) chunks.push(chunk);
       const call = event === "end" ? toolCallSchema.safeParse(parseJson(Buffer.concat(chunks).toString())) : undefined;
       if (call?.success) {
+        const { _meta: meta } = call.data.params;
         ({ name } = call.data.params);
         const header = (key: string): string => String(request.headers[key] ?? "");
-        toolCalls.push({ name, key: header("idempotency-key"), actingFor: header(ACTING_FOR_HEADER) });
+        const traceparent = header("traceparent");
+        toolCalls.push({
+          name,
+          key: header("idempotency-key"),
+          actingFor: header(ACTING_FOR_HEADER),
+          traceparent,
+          meta,
+        });
       }
       return push(event, ...values);
     };

@@ -5,6 +5,7 @@ import { authSpecSchema, egressSchema, secretKeyRefSchema, urlSchema } from "./e
 import { guardrailSchema } from "./guardrails.ts";
 import { cel, countSchema, dimensionSchema, mapList, nameSchema, objectMetaSchema, setList } from "./meta.ts";
 import { BASE_DIMENSIONS, BILLING_PERIOD } from "../usage.ts";
+import { telemetrySchema } from "./telemetry.ts";
 import { workloadRules, workloadSchema } from "./workload.ts";
 
 /** Base dimensions that no agent may declare: the platform counts them, the last one the reporter alone. */
@@ -207,6 +208,7 @@ export const agentDeploymentSpecSchema = z
     budgets: budgetsSchema.prefault({}),
     guardrails: z.array(guardrailSchema).max(16).meta(mapList("name")).optional(),
     exposure: exposureSchema.prefault({}),
+    telemetry: telemetrySchema.optional(),
     gateway: workloadSchema.prefault({}),
     orchestrator: workloadSchema
       .extend({
