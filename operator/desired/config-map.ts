@@ -7,11 +7,12 @@ import type {
   ServiceIdentity,
   UpstreamAuth,
 } from "#core/api/pod-config.ts";
+import type { RateLimitSpec } from "#core/api/rate-limits.ts";
 import { audienceOf, POD_PATHS, POD_PORTS, serviceAccountSubject } from "#core/pod-paths.ts";
 import { CONFIG_MAPS } from "#runtime/kube/resources.ts";
 import { canonicalJson, sha256 } from "../canonical.ts";
 import { toGatewayGuardrail } from "./guardrails.ts";
-import { type DesiredInput, serviceAccountOf, serviceHost } from "./input.ts";
+import { type DesiredInput, replicasOf, serviceAccountOf, serviceHost } from "./input.ts";
 import { child, childName, type Component, type DesiredObject } from "./names.ts";
 
 /** The configuration of both components: what the kubelet mounts, and the digests that the pods echo. */
@@ -41,6 +42,7 @@ export function renderConfig(input: DesiredInput): RenderedConfig {
 
 function gatewayConfig(input: DesiredInput): GatewayConfig {
   const { agent, spec } = input;
+  const pods = replicasOf(spec, "gateway");
   return {
     agent: { namespace: agent.namespace, name: agent.name },
     models: spec.models.map((model) => ({
@@ -60,6 +62,8 @@ function gatewayConfig(input: DesiredInput): GatewayConfig {
     })),
     // Left out where there is none: the digest of an agent without issuers stays what it was.
     ...(spec.exposure.auth.oidc?.length ? { oidc: spec.exposure.auth.oidc.map(toOidcIssuer) } : {}),
+    ...(pods > 1 ? { pods } : {}),
+    ...(spec.exposure.rateLimits?.length ? { rateLimits: spec.exposure.rateLimits.map(toRateLimit) } : {}),
     ...(spec.guardrails?.length
       ? { guardrails: spec.guardrails.flatMap((guardrail) => toGatewayGuardrail(guardrail, toAuth)) }
       : {}),
@@ -97,6 +101,17 @@ function orchestratorConfig(input: DesiredInput): OrchestratorConfig {
       ...(spec.budgets.toolCalls === undefined ? {} : { toolCalls: spec.budgets.toolCalls.max }),
     },
     serviceIdentity: serviceIdentity(input, "orchestrator"),
+  };
+}
+
+function toRateLimit(limit: RateLimitSpec): NonNullable<GatewayConfig["rateLimits"]>[number] {
+  const { name, per, mode, requestsPerMinute, tokensPerMinute } = limit;
+  return {
+    name,
+    per,
+    mode,
+    ...(requestsPerMinute === undefined ? {} : { requestsPerMinute }),
+    ...(tokensPerMinute === undefined ? {} : { tokensPerMinute }),
   };
 }
 

@@ -3,6 +3,8 @@ export const METRICS = {
   /** gateway */
   gatewayRequests: "supercargo_gateway_requests_total",
   gatewayInFlight: "supercargo_gateway_in_flight_requests",
+  gatewayRateLimited: "supercargo_gateway_rate_limited_total",
+  gatewayRateLimitNear: "supercargo_gateway_rate_limit_near_total",
   gatewayRefusals: "supercargo_gateway_refusals_total",
   gatewayUpstreamErrors: "supercargo_gateway_upstream_errors_total",
   gatewayStreamsCut: "supercargo_gateway_streams_cut_total",

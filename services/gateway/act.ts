@@ -5,7 +5,7 @@ import { callAgent } from "./agent-face.ts";
 import { checkEntitlement, type EntitlementRequest } from "./entitle.ts";
 import type { Gateway } from "./gateway.ts";
 import { guardInput } from "./guardrails/input.ts";
-import { withinLimits, worstCaseOf } from "./limit.ts";
+import { likelyTokens, withinLimits, worstCaseOf } from "./limit.ts";
 import { listModels } from "./models.ts";
 import { checkModelRequest, type ModelOperation, parseRequest } from "./openai.ts";
 import { callModel } from "./route.ts";
@@ -56,16 +56,25 @@ function callByModel(gateway: Gateway, turn: Turn, operation: ModelOperation): P
     turn.model = agent;
     const call = { method: "POST", target: "/v1/responses", body: turn.body, isRun: true } as const;
     const work = () => callAgent(gateway, turn, call);
-    return withinLimits(gateway, { agent_requests: 1n }, () => guarded(gateway, turn, { operation, work }));
+    return gateway.rates.within(gateway, turn, {
+      need: { requests: 1, tokens: 0 },
+      work: () => withinLimits(gateway, { agent_requests: 1n }, () => guarded(gateway, turn, { operation, work })),
+    });
   }
   const route = request.model === undefined ? undefined : snapshot.models.get(request.model);
   if (route === undefined) throw unknownModel(snapshot, operation, request.model);
   turn.model = route.alias;
   entitleModelCall(gateway, turn, { operation, model: route.alias });
   checkModelRequest(operation, request);
-  const need = worstCaseOf(gateway, { operation, request, outputTokensMax: route.outputTokensMax });
+  const call = { operation, request, outputTokensMax: route.outputTokensMax };
+  const need = worstCaseOf(gateway, call);
   const work = () => callModel(gateway, turn, { snapshot, operation, route, request });
-  return withinLimits(gateway, need, () => guarded(gateway, turn, { operation, work }));
+  // The requests of a run of the agent are no client's; its tokens are.
+  const requests = turn.caller?.kind === "orchestrator" ? 0 : 1;
+  return gateway.rates.within(gateway, turn, {
+    need: { requests, tokens: likelyTokens(call) },
+    work: () => withinLimits(gateway, need, () => guarded(gateway, turn, { operation, work })),
+  });
 }
 
 /** The work, once the guardrails of the phase Input let it pass; at once where there are none. */

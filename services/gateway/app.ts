@@ -135,7 +135,7 @@ function hasUnreadBody(turn: Turn): boolean {
 
 function refusalHeaders(turn: Turn, refusal: Refusal): Record<string, string> {
   const allow = refusal.code === "method_not_allowed" ? allowedMethods(turn.request.url ?? "") : undefined;
-  return { "x-request-id": turn.requestId, ...(allow === undefined ? {} : { allow }) };
+  return { "x-request-id": turn.requestId, ...turn.rateHeaders, ...(allow === undefined ? {} : { allow }) };
 }
 
 /** The client left before anything was sent: nothing to answer, but a decision had been taken. */

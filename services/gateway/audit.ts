@@ -45,6 +45,7 @@ function toFacts(gateway: Gateway, turn: Turn, { status, refusal }: Verdict): Au
     finishReason: outcome.finishReason,
     contentFilter: outcome.contentFilter,
     guardrails: outcome.guardrails,
+    rateLimits: outcome.rateLimits,
     cutBy: outcome.cutBy,
     bodyBytes: body?.length,
     bodySha256: body && hash("sha256", body),

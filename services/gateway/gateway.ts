@@ -8,6 +8,7 @@ import type { UpstreamCredentials } from "./credentials.ts";
 import type { Guardrails } from "./guardrails/guardrails.ts";
 import type { Live } from "./live.ts";
 import type { GatewayMetrics } from "./metrics.ts";
+import type { Rates } from "./rates/rates.ts";
 import type { RetryBudget } from "./retry-budget.ts";
 import type { Turn } from "./turn.ts";
 import type { Upstreams } from "./upstream.ts";
@@ -30,6 +31,7 @@ export interface Gateway {
   /** Our token for calls to the orchestrator. */
   readonly serviceToken: () => string | undefined;
   readonly guardrails: Guardrails;
+  readonly rates: Rates;
   readonly retryBudget: RetryBudget;
   readonly bodyLimitBytes: number;
   readonly timeouts: Timeouts;

@@ -26,14 +26,23 @@ export async function withinLimits(
   }
 }
 
+/** What bounds a model call. */
+interface CallShape {
+  readonly operation: ModelOperation;
+  readonly request: OpenAIRequest;
+  readonly outputTokensMax: number;
+}
+
+/** The tokens that a rate takes before they are known: four bytes of a body are a token in the mean, and all of the cap. */
+export function likelyTokens({ operation, request, outputTokensMax }: CallShape): number {
+  return Math.ceil(request.bytes.length / 4) + outputCap(operation, request, outputTokensMax);
+}
+
 /**
  * The most that a model call can count. A token is at least one byte of text, so the body bounds the input; the cap bounds
  * the output. Throws Refusal where the plan limits input and the request has content of unknown length.
  */
-export function worstCaseOf(
-  gateway: Gateway,
-  call: { readonly operation: ModelOperation; readonly request: OpenAIRequest; readonly outputTokensMax: number },
-): Record<string, bigint> {
+export function worstCaseOf(gateway: Gateway, call: CallShape): Record<string, bigint> {
   const { operation, request } = call;
   const leases = gateway.live.control()?.leases ?? [];
   if (leases.some(({ dimension }) => TOKENS_OF_INPUT.has(dimension))) refuseUnbounded(request);

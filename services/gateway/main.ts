@@ -25,6 +25,7 @@ import { createIssuers } from "./issuers.ts";
 import { createJwksClient } from "./jwks.ts";
 import { createLive } from "./live.ts";
 import { createGatewayMetrics } from "./metrics.ts";
+import { createRates } from "./rates/rates.ts";
 import { createRetryBudget } from "./retry-budget.ts";
 import { needsWorkloadIdentity, poolIds, secretFiles, type Snapshot } from "./snapshot.ts";
 import type { Turn } from "./turn.ts";
@@ -101,6 +102,7 @@ const gateway: Gateway = {
   credentials,
   serviceToken: () => serviceToken.current()?.value,
   guardrails: createGuardrails({ upstreams, credentials, clock, random: Math.random }),
+  rates: createRates(),
   retryBudget: createRetryBudget(clock),
   bodyLimitBytes: env.SUPERCARGO_BODY_LIMIT_BYTES,
   timeouts: TIMEOUTS,

@@ -11,6 +11,8 @@ export interface GatewayMetrics {
   readonly streamsCut: Counter<"side">;
   readonly guardrailChecks: Counter<"guardrail" | "phase" | "action">;
   readonly guardrailFailures: Counter<"guardrail" | "reason">;
+  readonly rateLimited: Counter<"limit" | "unit" | "mode">;
+  readonly rateLimitNear: Counter<"limit" | "unit">;
   readonly filterDown: Counter<"model" | "deployment">;
   readonly overheadSeconds: Histogram;
   readonly requestDuration: Histogram<"gen_ai_request_model" | "gen_ai_operation_name">;
@@ -32,6 +34,15 @@ export function createGatewayMetrics(registry: Registry): GatewayMetrics {
       "reason",
     ]),
     refusals: counter(METRICS.gatewayRefusals, "Requests refused by one of our own rules.", ["reason"]),
+    rateLimited: counter(METRICS.gatewayRateLimited, "Requests over a rate limit: refused, or passed in shadow mode.", [
+      "limit",
+      "unit",
+      "mode",
+    ]),
+    rateLimitNear: counter(METRICS.gatewayRateLimitNear, "Requests that left a rate limit used to 80 % or more.", [
+      "limit",
+      "unit",
+    ]),
     inFlight: new Gauge({ name: METRICS.gatewayInFlight, help: "Requests that have begun and not ended.", registers }),
     upstreamErrors: counter(METRICS.gatewayUpstreamErrors, "Failed attempts, before any retry.", [
       "model",

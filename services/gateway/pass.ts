@@ -21,7 +21,7 @@ const PASSED_HEADERS = [
 
 /** The headers of an answer: the passed ones, the request id, and our own time so far in microseconds. */
 export function answerHeaders(gateway: Gateway, turn: Turn, head: AnswerHead): Record<string, string> {
-  const headers: Record<string, string> = { "x-request-id": turn.requestId };
+  const headers: Record<string, string> = { "x-request-id": turn.requestId, ...turn.rateHeaders };
   for (const name of PASSED_HEADERS) {
     const value = head.headers[name];
     if (typeof value === "string") headers[name] = value;

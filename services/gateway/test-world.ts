@@ -155,6 +155,7 @@ export interface ConfigOptions {
   readonly models?: GatewayConfig["models"];
   readonly oidc?: GatewayConfig["oidc"];
   readonly guardrails?: GatewayConfig["guardrails"];
+  readonly rateLimits?: GatewayConfig["rateLimits"];
 }
 
 /** A config like the operator's: alias `gpt` on one deployment, a good and an expired key. */
@@ -175,6 +176,7 @@ export function gatewayConfig(options: ConfigOptions): GatewayConfig {
     ],
     ...(options.oidc === undefined ? {} : { oidc: options.oidc }),
     ...(options.guardrails === undefined ? {} : { guardrails: options.guardrails }),
+    ...(options.rateLimits === undefined ? {} : { rateLimits: options.rateLimits }),
     serviceIdentity: options.identity,
   };
 }
@@ -315,6 +317,7 @@ export interface GatewayWorldOptions {
   readonly oidc?: GatewayConfig["oidc"];
   /** As a function where it needs the folder, for a key of its own. */
   readonly guardrails?: (folder: Folder) => NonNullable<GatewayConfig["guardrails"]>;
+  readonly rateLimits?: GatewayConfig["rateLimits"];
   readonly env?: Record<string, string>;
 }
 
@@ -335,6 +338,7 @@ export async function startGatewayWorld(options: GatewayWorldOptions): Promise<G
       ...(models === undefined ? {} : { models: typeof models === "function" ? models(folder) : models }),
       ...(options.oidc === undefined ? {} : { oidc: options.oidc }),
       ...(options.guardrails === undefined ? {} : { guardrails: options.guardrails(folder) }),
+      ...(options.rateLimits === undefined ? {} : { rateLimits: options.rateLimits }),
     }),
   );
   folder.writeControl(control());

@@ -26,6 +26,8 @@ interface Outcome {
   /** What each guardrail said, in the order in which they were asked: `NAME=ACTION:RULE`. */
   guardrails?: string;
   cutBy?: CutSide;
+  /** Rate limits in shadow mode that would have refused: `NAME=Shadow`. */
+  rateLimits?: string;
 }
 
 /** One request on its way through the steps; each step adds what it found. */
@@ -48,6 +50,8 @@ export interface Turn {
   planId?: string;
   body?: Buffer;
   parsed?: OpenAIRequest;
+  /** What the rate limits tell the client; of an answer and of a refusal. */
+  rateHeaders?: Readonly<Record<string, string>>;
   /** The alias, once it is known to exist; the agent's name for its face. */
   model?: string;
   /** Of the deployment that is asked now. */

@@ -23,6 +23,7 @@ describe("the commands of docs/gateway.md, as they are written, against the real
     });
     world = await startGatewayWorld({
       modelUrl: emulator.url,
+      rateLimits: [{ name: "key", per: "Key", mode: "Enforce", requestsPerMinute: 600 }],
       guardrails: ({ path }) => [shields(emulator.url, join(path, "safety-key"))],
     });
     const env = { PATH: "/usr/bin:/bin", GATEWAY: world.gateway.url, KEY: API_KEY };

@@ -5,6 +5,7 @@ import { authSpecSchema, egressSchema, secretKeyRefSchema, urlSchema } from "./e
 import { guardrailSchema } from "./guardrails.ts";
 import { cel, countSchema, dimensionSchema, mapList, nameSchema, objectMetaSchema, setList } from "./meta.ts";
 import { BASE_DIMENSIONS, BILLING_PERIOD } from "../usage.ts";
+import { rateLimitSchema } from "./rate-limits.ts";
 import { telemetrySchema } from "./telemetry.ts";
 import { workloadRules, workloadSchema } from "./workload.ts";
 
@@ -167,6 +168,7 @@ const exposureSchema = z.object({
     .optional()
     .describe("Namespaces whose pods may call the gateway; the agent's own namespace is not implied."),
   auth: authSchema.prefault({}),
+  rateLimits: z.array(rateLimitSchema).max(16).meta(mapList("name")).optional(),
 });
 
 const approvalsSchema = z.object({

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { HARM_CATEGORIES } from "./guardrails.ts";
 import { entitlementSchema } from "./pod-usage.ts";
+import { RATE_SUBJECTS } from "./rate-limits.ts";
 
 /**
  * The slow path of change (docs/decisions/0002): what the operator renders into one ConfigMap per agent and the kubelet
@@ -96,6 +97,19 @@ export const gatewayConfigSchema = z.object({
     z.object({ name: z.string(), sha256: z.string(), principal: z.string(), expiresAt: z.string().optional() }),
   ),
   oidc: z.array(oidcIssuerSchema).exactOptional(),
+  /** Gateway pods, which share each rate; one if absent. */
+  pods: z.int().min(1).max(100).exactOptional(),
+  rateLimits: z
+    .array(
+      z.object({
+        name: z.string(),
+        per: z.enum(RATE_SUBJECTS),
+        mode: z.enum(["Enforce", "Shadow"]),
+        requestsPerMinute: z.int().min(1).exactOptional(),
+        tokensPerMinute: z.int().min(1).exactOptional(),
+      }),
+    )
+    .exactOptional(),
   /** In the order in which they are asked. */
   guardrails: z.array(gatewayGuardrailSchema).exactOptional(),
   /** Who among our own pods may call: the agent's orchestrator. */
