@@ -9,7 +9,7 @@ const TOKENS_OF_INPUT: ReadonlySet<string> = new Set(["input_tokens", "cached_in
  * ceiling. Throws Refusal `hard_limit_reached` when too little is left; then nothing has begun.
  */
 export async function withinLimits(
-  gateway: Gateway,
+  gateway: { readonly live: Pick<Gateway["live"], "holds"> },
   need: Readonly<Record<string, bigint>>,
   work: () => Promise<void>,
 ): Promise<void> {

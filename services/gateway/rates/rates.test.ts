@@ -15,10 +15,13 @@ import {
 
 let model: Peer;
 let world: GatewayWorld;
+let isBroken = false;
+let isSilent = false;
 
 beforeAll(async () => {
   model = await startPeer((_, response) => {
-    response.writeHead(200, { "content-type": "application/json" });
+    if (isSilent) return;
+    response.writeHead(isBroken ? 400 : 200, { "content-type": "application/json" });
     response.end(JSON.stringify({ choices: [], usage: { prompt_tokens: 40, completion_tokens: 60 } }));
   });
   world = await startGatewayWorld({ modelUrl: model.url });
@@ -101,6 +104,35 @@ describe("rate limits", () => {
     const now = await world.post("/v1/chat/completions", chat("a", { max_completion_tokens: 1 }));
     await now.text();
     expect(Number(now.headers.get("x-ratelimit-remaining-tokens"))).toBeGreaterThan(7800);
+  });
+
+  it("take nothing of tokens that a call never used, as its model failed", async () => {
+    await setRates([{ name: "failing", per: "Caller", mode: "Enforce", tokensPerMinute: 10_000 }]);
+    isBroken = true;
+    const call = chat("a", { max_completion_tokens: 9000 });
+    expect(await statuses(1, undefined, call)).toEqual([400]);
+    isBroken = false;
+    expect(await statuses(1, undefined, call)).toEqual([200]);
+  });
+
+  it("give back the tokens of a client that left before the answer", async () => {
+    await setRates([{ name: "leaving", per: "Caller", mode: "Enforce", tokensPerMinute: 10_000 }]);
+    isSilent = true;
+    const asked = model.requests.length;
+    const call = chat("a", { max_completion_tokens: 9000 });
+    const leave = new AbortController();
+    const left = fetch(`${world.gateway.url}/v1/chat/completions`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${API_KEY}`, "content-type": "application/json" },
+      body: JSON.stringify(call),
+      signal: leave.signal,
+    });
+    await expect.poll(() => model.requests.length).toBe(asked + 1);
+    isSilent = false;
+    expect(await statuses(1, undefined, call)).toEqual([429]);
+    leave.abort();
+    await expect(left).rejects.toThrow("aborted");
+    await expect.poll(() => statuses(1, undefined, call), { timeout: 5000 }).toEqual([200]);
   });
 
   it("in shadow mode refuse nobody, and leave a note", async () => {
