@@ -26,8 +26,12 @@ describe("unsupportedFields()", () => {
   it.each([
     [declaring(17), "spec.tools with 17 declared dimensions is not supported by this version: use at most 16"],
     [
-      { guardrails: [{ name: "a", type: "LocalRules", phase: "Input" }] },
-      "spec.guardrails.type LocalRules of a is not supported by this version: remove it",
+      { guardrails: [{ name: "a", type: "LocalRules", phase: "Input", action: "Mask", localRules: {} }] },
+      "spec.guardrails.action Mask of a is not supported by this version: use Reject or Alert",
+    ],
+    [
+      { guardrails: [{ name: "a", type: "LocalRules", phase: "Output", localRules: {} }] },
+      "spec.guardrails.phase Output of a is not supported by this version: use Input",
     ],
     [
       { guardrails: [{ name: "a", type: "AnalyzeText", phase: "Output", contentSafety: { endpoint: "https://x" } }] },

@@ -11,7 +11,8 @@ export function toGatewayGuardrail(
   const { name, type, phase, action, failureMode, contentSafety } = guardrail;
   const common = { name, phase, action, failureMode };
   if (type === "AzureContentFilter") return [{ type, ...common }];
-  if (type === "LocalRules" || contentSafety === undefined) return [];
+  if (type === "LocalRules") return [{ type, ...common, ...toLocalRules(guardrail.localRules) }];
+  if (contentSafety === undefined) return [];
   const service = {
     endpoint: contentSafety.endpoint.replace(/\/+$/, ""),
     auth: toAuth(contentSafety.auth),
@@ -19,6 +20,16 @@ export function toGatewayGuardrail(
   };
   if (type === "PromptShields") return [{ type, ...common, ...service }];
   return [{ type, ...common, ...service, ...toRules(guardrail.analyzeText) }];
+}
+
+function toLocalRules(
+  rules: GuardrailSpec["localRules"],
+): Pick<Extract<GatewayGuardrail, { type: "LocalRules" }>, "detect" | "denyWords" | "allowWords"> {
+  return {
+    detect: [...(rules?.detect ?? [])],
+    denyWords: [...(rules?.denyWords ?? [])],
+    allowWords: [...(rules?.allowWords ?? [])],
+  };
 }
 
 function toRules(analyze: GuardrailSpec["analyzeText"]): {

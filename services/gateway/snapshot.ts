@@ -102,9 +102,14 @@ function urlsOf(config: GatewayConfig): { readonly field: string; readonly url: 
   ];
 }
 
+/** A guardrail that asks somebody. */
+export type ServiceGuardrail = Exclude<GatewayGuardrail, { type: "AzureContentFilter" | "LocalRules" }>;
+
 /** The guardrails that ask somebody. */
-function servicesOf(config: GatewayConfig): Exclude<GatewayGuardrail, { type: "AzureContentFilter" }>[] {
-  return (config.guardrails ?? []).filter((guardrail) => guardrail.type !== "AzureContentFilter");
+function servicesOf(config: GatewayConfig): ServiceGuardrail[] {
+  return (config.guardrails ?? []).filter(
+    (guardrail) => guardrail.type !== "AzureContentFilter" && guardrail.type !== "LocalRules",
+  );
 }
 
 /** The parts of one of the snapshot's URLs. */

@@ -11,7 +11,7 @@ const { spec } = sampleInput({
     functions: [{ name: "read", usage: [{ dimension: `pages_${index}`, maxPerCall: "1" }] }],
   })),
   guardrails: [
-    { name: "a", type: "LocalRules", phase: "Input" },
+    { name: "a", type: "LocalRules", phase: "Input", action: "Mask", localRules: {} },
     { name: "b", type: "AnalyzeText", phase: "Output", contentSafety: { endpoint: "https://safety.example.com" } },
   ],
   limits: [{ name: "a", dimension: "tokens", window: "Day", hard: "1" }],

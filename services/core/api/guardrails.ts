@@ -5,6 +5,29 @@ import { cel, nameSchema, setList } from "./meta.ts";
 /** The harm categories of Azure AI Content Safety. */
 export const HARM_CATEGORIES = ["Hate", "SelfHarm", "Sexual", "Violence"] as const;
 
+/** What LocalRules finds without asking anybody. */
+export const LOCAL_DETECTORS = ["Secrets", "Cards", "Emails"] as const;
+
+const wordSchema = z.string().min(2).max(128);
+
+const localRulesSchema = z
+  .object({
+    detect: z
+      .array(z.enum(LOCAL_DETECTORS))
+      .max(3)
+      .meta(setList)
+      .optional()
+      .describe("Keys of well-known forms, numbers of payment cards, e-mail addresses."),
+    denyWords: z.array(wordSchema).max(256).meta(setList).optional().describe("Whole words or phrases, in any case."),
+    allowWords: z
+      .array(wordSchema)
+      .max(256)
+      .meta(setList)
+      .optional()
+      .describe("Cards and addresses that are no hit, as that of your own support."),
+  })
+  .describe("What counts as a hit of LocalRules.");
+
 const contentSafetySchema = z
   .object({
     endpoint: urlSchema.describe("https://RESOURCE.cognitiveservices.azure.com"),
@@ -55,6 +78,7 @@ export const guardrailSchema = z
       .describe("What happens to a request that could not be checked: it is refused, or it passes."),
     contentSafety: contentSafetySchema.optional(),
     analyzeText: analyzeTextSchema.optional(),
+    localRules: localRulesSchema.optional(),
   })
   .meta(
     cel(
@@ -66,6 +90,11 @@ export const guardrailSchema = z
       {
         rule: "!has(self.analyzeText) || self.type == 'AnalyzeText'",
         message: "analyzeText must be set only when type is AnalyzeText",
+        reason: "FieldValueInvalid",
+      },
+      {
+        rule: "has(self.localRules) == (self.type == 'LocalRules')",
+        message: "localRules must be set exactly when type is LocalRules",
         reason: "FieldValueInvalid",
       },
       {

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { HARM_CATEGORIES } from "./guardrails.ts";
+import { HARM_CATEGORIES, LOCAL_DETECTORS } from "./guardrails.ts";
 import { entitlementSchema } from "./pod-usage.ts";
 import { RATE_SUBJECTS } from "./rate-limits.ts";
 
@@ -77,6 +77,13 @@ const gatewayGuardrailSchema = z.discriminatedUnion("type", [
     /** From which severity of eight a category is a hit. */
     categories: z.array(z.object({ category: z.enum(HARM_CATEGORIES), severityMin: z.int() })),
     blocklists: z.array(z.string()),
+  }),
+  z.object({
+    type: z.literal("LocalRules"),
+    ...guardrailCommon,
+    detect: z.array(z.enum(LOCAL_DETECTORS)),
+    denyWords: z.array(z.string()),
+    allowWords: z.array(z.string()),
   }),
   /** Azure's own filter beside its models: what becomes of an answer that it could not judge. */
   z.object({ type: z.literal("AzureContentFilter"), ...guardrailCommon }),

@@ -1,12 +1,12 @@
-import type { GatewayGuardrail } from "#core/api/pod-config.ts";
 import type { Clock } from "#runtime/clock.ts";
 import type { UpstreamCredentials } from "../credentials.ts";
-import { endpointOf, type Snapshot } from "../snapshot.ts";
+import { endpointOf, type ServiceGuardrail, type Snapshot } from "../snapshot.ts";
 import { guardrailPoolKey, type Upstreams } from "../upstream.ts";
 import { checkAnalyzeText } from "./analyze-text.ts";
 import { createCleanMemo } from "./clean-memo.ts";
 import type { ContentSafety } from "./content-safety.ts";
 import type { InputGuardrail } from "./guardrail.ts";
+import { createLocalCheck } from "./local/local-rules.ts";
 import { checkPromptShields } from "./prompt-shields.ts";
 
 /** The guardrails of the configuration in force. */
@@ -40,12 +40,19 @@ export function createGuardrails(options: GuardrailsOptions): Guardrails {
 function build(options: GuardrailsOptions, snapshot: Snapshot): InputGuardrail[] {
   return (snapshot.config.guardrails ?? []).flatMap((guardrail): InputGuardrail[] => {
     if (guardrail.phase !== "Input" || guardrail.type === "AzureContentFilter") return [];
-    const { name, action, failureMode, timeoutMs } = guardrail;
+    const { name, action, failureMode } = guardrail;
+    if (guardrail.type === "LocalRules") {
+      const check = createLocalCheck(guardrail);
+      const work = { steps: 0 };
+      const checkTexts: InputGuardrail["check"] = ({ prompts, documents }) =>
+        Promise.resolve(check([...prompts, ...documents], work));
+      return [{ name, action, failureMode, check: checkTexts }];
+    }
     // What one guardrail found clean says nothing to another, which may ask another resource or for other things.
     const common = {
       service: contentSafetyOf(options, snapshot, guardrail),
       memo: createCleanMemo({ max: MEMO_MAX, lifeMs: MEMO_LIFE_MS }),
-      timeoutMs,
+      timeoutMs: guardrail.timeoutMs,
     };
     if (guardrail.type === "PromptShields")
       return [{ name, action, failureMode, check: (texts, cut) => checkPromptShields(common, texts, cut) }];
@@ -61,8 +68,6 @@ function build(options: GuardrailsOptions, snapshot: Snapshot): InputGuardrail[]
     ];
   });
 }
-
-type ServiceGuardrail = Exclude<GatewayGuardrail, { type: "AzureContentFilter" }>;
 
 function contentSafetyOf(options: GuardrailsOptions, snapshot: Snapshot, guardrail: ServiceGuardrail): ContentSafety {
   const { upstreams, credentials, clock, random } = options;
