@@ -212,7 +212,8 @@ export class World implements LeaderDoor {
     const fromMs = this.#nowMs;
     const moments: number[] = [];
     if (this.pods.some((pod) => pod.isDirty))
-      moments.push(fromMs + SCRAPE_SECONDS * 1000, fromMs + (SCRAPE_SECONDS + CHECKPOINT_SECONDS) * 1000);
+      // The end too: two short advances may have a checkpoint between them that neither would reach.
+      moments.push(fromMs + SCRAPE_SECONDS * 1000, fromMs + (SCRAPE_SECONDS + CHECKPOINT_SECONDS) * 1000, endMs);
     if (this.pods.some((pod) => pod.isDirty && pod.isHurt()))
       moments.push(fromMs + (SCRAPE_SECONDS + 2 * CHECKPOINT_SECONDS) * 1000);
     for (let edge = hourStart(fromMs + this.skewMs) + HOUR_MS - this.skewMs; edge < endMs; edge += HOUR_MS)
