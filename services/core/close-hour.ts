@@ -182,7 +182,8 @@ function ownersOf(
   const fresh = subtractClamped(counted, covered);
   const free = splitByWeight(maxOf(0n, sumOf(fresh) - maxOf(0n, billable)), fresh);
   const candidates = [subtractClamped(fresh, free), counted, covered];
-  const owners = candidates.find((parts) => sumOf(parts) > 0n) ?? new Map([[INSTALLATION, 1n]]);
+  const nobody: Parts = new Map(billable > 0n ? [[INSTALLATION, 1n]] : []);
+  const owners = candidates.find((parts) => sumOf(parts) > 0n) ?? nobody;
   return { free, owners };
 }
 
