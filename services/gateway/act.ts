@@ -1,14 +1,14 @@
 import type { Control } from "#core/api/pod-config.ts";
 import { Refusal } from "#core/errors.ts";
 import { checkPlanModel, checkPlanRoute } from "#core/grant.ts";
-import { callAgent } from "./agent-face.ts";
+import { callAgent } from "./upstream/agent-face.ts";
 import { checkEntitlement, type EntitlementRequest } from "./entitle.ts";
 import type { Gateway } from "./gateway.ts";
 import { guardInput } from "./guardrails/input.ts";
-import { likelyTokens, withinLimits, worstCaseOf } from "./limit.ts";
+import { likelyTokens, withinLimits, worstCaseOf } from "./limits/limit.ts";
 import { listModels } from "./models.ts";
-import { checkModelRequest, type ModelOperation, parseRequest } from "./openai.ts";
-import { callModel } from "./route.ts";
+import { checkModelRequest, type ModelOperation, parseRequest } from "./wire/openai.ts";
+import { callModel } from "./upstream/route.ts";
 import type { Snapshot } from "./snapshot.ts";
 import type { Turn } from "./turn.ts";
 

@@ -2,13 +2,13 @@ import type { IncomingMessage, RequestListener, ServerResponse } from "node:http
 import Koa from "koa";
 import { type ErrorCode, Refusal } from "#core/errors.ts";
 import { act } from "./act.ts";
-import { auditTurn, refused } from "./audit.ts";
-import { receiveBody, refuseUnreadBody } from "./body.ts";
+import { auditTurn, refused } from "./telemetry/audit.ts";
+import { receiveBody, refuseUnreadBody } from "./wire/body.ts";
 import { checkEntitlement } from "./entitle.ts";
 import type { Gateway } from "./gateway.ts";
-import { toRefusal, writeRefusal } from "./refuse.ts";
-import { allowedMethods, matchRoute } from "./routes.ts";
-import { endSpans } from "./spans.ts";
+import { toRefusal, writeRefusal } from "./wire/refuse.ts";
+import { allowedMethods, matchRoute } from "./wire/routes.ts";
+import { endSpans } from "./telemetry/spans.ts";
 import { openTurn, type Turn } from "./turn.ts";
 
 /** One step on the way of a request; it adds to the turn or throws a Refusal. */

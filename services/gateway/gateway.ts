@@ -1,17 +1,17 @@
 import type { Clock } from "#runtime/clock.ts";
 import type { Logger } from "#runtime/log.ts";
 import type { Tracer } from "#runtime/tracer.ts";
-import type { AuditLog } from "./audit-log.ts";
-import type { Books } from "./books.ts";
-import type { Meter } from "./count.ts";
-import type { UpstreamCredentials } from "./credentials.ts";
+import type { AuditLog } from "./telemetry/audit-log.ts";
+import type { Books } from "./limits/books.ts";
+import type { Meter } from "./limits/count.ts";
+import type { UpstreamCredentials } from "./upstream/credentials.ts";
 import type { Guardrails } from "./guardrails/guardrails.ts";
 import type { Live } from "./live.ts";
-import type { GatewayMetrics } from "./metrics.ts";
+import type { GatewayMetrics } from "./telemetry/metrics.ts";
 import type { Rates } from "./rates/rates.ts";
-import type { RetryBudget } from "./retry-budget.ts";
+import type { RetryBudget } from "./upstream/retry-budget.ts";
 import type { Turn } from "./turn.ts";
-import type { Upstreams } from "./upstream.ts";
+import type { Upstreams } from "./upstream/upstream.ts";
 
 /** Everything the steps work with, built in main. */
 export interface Gateway {

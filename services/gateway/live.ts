@@ -4,8 +4,8 @@ import type { Counters } from "#runtime/counters.ts";
 import { createHolds, type Holds } from "#runtime/holds.ts";
 import type { Logger } from "#runtime/log.ts";
 import { watchFile } from "#runtime/watched-file.ts";
-import { type Authenticator, createAuthenticator } from "./auth.ts";
-import type { Issuers } from "./issuers.ts";
+import { type Authenticator, createAuthenticator } from "./identity/auth.ts";
+import type { Issuers } from "./identity/issuers.ts";
 import { parseSnapshot, type Snapshot } from "./snapshot.ts";
 
 /** What the pod is told, at its two speeds (docs/decisions/0002). A bad new content never replaces a good one. */

@@ -1,5 +1,5 @@
 import { allowsModel } from "#core/grant.ts";
-import { auditTurn } from "./audit.ts";
+import { auditTurn } from "./telemetry/audit.ts";
 import type { Gateway } from "./gateway.ts";
 import type { Turn } from "./turn.ts";
 

@@ -7,7 +7,7 @@ import {
 } from "#core/api/pod-config.ts";
 import { ConfigError, parseConfig } from "#runtime/config.ts";
 import { createServiceVerifier, type ServiceIdentityResult } from "#runtime/service-identity.ts";
-import { guardrailPoolKey, poolId } from "./upstream.ts";
+import { guardrailPoolKey, poolId } from "./upstream/upstream.ts";
 
 /** One alias with its deployments, lowest priority number first. */
 export interface ModelRoute {

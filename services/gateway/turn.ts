@@ -2,12 +2,12 @@ import { randomUUID } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Clock } from "#runtime/clock.ts";
 import type { Tracer } from "#runtime/tracer.ts";
-import type { Caller } from "./auth.ts";
-import type { ModelMetrics } from "./gen-ai.ts";
-import type { OpenAIRequest } from "./openai.ts";
-import type { Route } from "./routes.ts";
+import type { Caller } from "./identity/auth.ts";
+import type { ModelMetrics } from "./telemetry/gen-ai.ts";
+import type { OpenAIRequest } from "./wire/openai.ts";
+import type { Route } from "./wire/routes.ts";
 import type { Snapshot } from "./snapshot.ts";
-import { openTrace, type TurnTrace } from "./trace.ts";
+import { openTrace, type TurnTrace } from "./telemetry/trace.ts";
 
 /** Who ended a request before its end. */
 export type CutSide = "client" | "upstream" | "drain";

@@ -5,7 +5,7 @@ import { z } from "zod";
 import { METRICS } from "#core/metric-names.ts";
 import { EPOCH_METRIC, USAGE_METRIC } from "#core/usage.ts";
 import { createOperatorMetrics } from "../../operator/metrics.ts";
-import { createGatewayMetrics } from "../../services/gateway/metrics.ts";
+import { createGatewayMetrics } from "../../services/gateway/telemetry/metrics.ts";
 import { noteSpans } from "../../services/runtime/telemetry.ts";
 import { readEnvironment, readTerms } from "../../services/meter/reporter/config.ts";
 import { createReporterMetrics } from "../../services/meter/reporter/metrics.ts";

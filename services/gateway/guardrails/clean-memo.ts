@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import { createMemo } from "../memo.ts";
+import { createMemo } from "../identity/memo.ts";
 
 /**
  * Texts that were found clean a moment ago. A conversation is sent again whole with each of its turns; only what is new in it need be

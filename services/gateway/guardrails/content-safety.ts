@@ -1,8 +1,8 @@
 import type { Dispatcher } from "undici";
 import type { Clock } from "#runtime/clock.ts";
 import { backoffDelayMs } from "#runtime/retry.ts";
-import type { CredentialHeader } from "../credentials.ts";
-import { retryAfterMs } from "../retry-after.ts";
+import type { CredentialHeader } from "../upstream/credentials.ts";
+import { retryAfterMs } from "../upstream/retry-after.ts";
 import type { CheckFailure } from "./check.ts";
 
 /** One resource of Azure AI Content Safety. */

@@ -7,7 +7,7 @@ import { z } from "zod";
 import type { UpstreamAuth } from "#core/api/pod-config.ts";
 import { systemClock } from "#runtime/clock.ts";
 import { type Emulator, startEmulator } from "../../emulator/app.ts";
-import { createUpstreamCredentials } from "../credentials.ts";
+import { createUpstreamCredentials } from "../upstream/credentials.ts";
 import { checkAnalyzeText } from "./analyze-text.ts";
 import { createCleanMemo } from "./clean-memo.ts";
 import { checkPromptShields } from "./prompt-shields.ts";

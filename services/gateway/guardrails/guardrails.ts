@@ -1,7 +1,7 @@
 import type { Clock } from "#runtime/clock.ts";
-import type { UpstreamCredentials } from "../credentials.ts";
+import type { UpstreamCredentials } from "../upstream/credentials.ts";
 import { endpointOf, type ServiceGuardrail, type Snapshot } from "../snapshot.ts";
-import { guardrailPoolKey, type Upstreams } from "../upstream.ts";
+import { guardrailPoolKey, type Upstreams } from "../upstream/upstream.ts";
 import { checkAnalyzeText } from "./analyze-text.ts";
 import { createCleanMemo } from "./clean-memo.ts";
 import type { ContentSafety } from "./content-safety.ts";

@@ -1,6 +1,6 @@
 import { Refusal } from "#core/errors.ts";
 import type { Gateway } from "../gateway.ts";
-import type { ModelOperation } from "../openai.ts";
+import type { ModelOperation } from "../wire/openai.ts";
 import type { Snapshot } from "../snapshot.ts";
 import type { Turn } from "../turn.ts";
 import { decideGuardrail, type InputGuardrail } from "./guardrail.ts";

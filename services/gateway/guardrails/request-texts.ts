@@ -1,5 +1,5 @@
 import { Refusal } from "#core/errors.ts";
-import type { ModelOperation } from "../openai.ts";
+import type { ModelOperation } from "../wire/openai.ts";
 
 /** The texts of a request by whose words they are. */
 export interface RequestTexts {

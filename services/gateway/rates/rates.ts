@@ -1,5 +1,5 @@
 import type { Control, GatewayConfig } from "#core/api/pod-config.ts";
-import type { Caller } from "../auth.ts";
+import type { Caller } from "../identity/auth.ts";
 import type { Gateway } from "../gateway.ts";
 import type { Turn } from "../turn.ts";
 import { createRateLimiter, type RateHold, type RateNeed, RateRefusal, type RateSubjects } from "./limiter.ts";

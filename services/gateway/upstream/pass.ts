@@ -1,0 +1,70 @@
+import { Refusal } from "#core/errors.ts";
+import type { AnswerHead, AttemptOutcome } from "./attempt.ts";
+import { auditTurn } from "../telemetry/audit.ts";
+import type { Gateway } from "../gateway.ts";
+import type { Turn } from "../turn.ts";
+
+/** What a client may see of an upstream's headers; everything else is the upstream's own business. */
+const PASSED_HEADERS = [
+  "content-type",
+  // Of errors alone: an answer that is encoded although we asked for none is not accepted.
+  "content-encoding",
+  "cache-control",
+  "retry-after",
+  "retry-after-ms",
+  "x-should-retry",
+  "openai-processing-ms",
+  "openai-version",
+  "x-ms-region",
+  "apim-request-id",
+];
+
+/** The headers of an answer: the passed ones, the request id, and our own time so far in microseconds. */
+export function answerHeaders(gateway: Gateway, turn: Turn, head: AnswerHead): Record<string, string> {
+  const headers: Record<string, string> = { "x-request-id": turn.requestId, ...turn.rateHeaders };
+  for (const name of PASSED_HEADERS) {
+    const value = head.headers[name];
+    if (typeof value === "string") headers[name] = value;
+  }
+  const overheadMs = gateway.clock.monotonic() - turn.startMs - turn.waitedMs;
+  headers["x-supercargo-overhead-us"] = String(Math.max(0, Math.round(overheadMs * 1000)));
+  return headers;
+}
+
+/** Whether an answer can be passed on and counted: a success that is not compressed, since usage is read in its bytes. */
+export function isUsable({ status, headers }: AnswerHead): boolean {
+  return status >= 200 && status <= 299 && (headers["content-encoding"] ?? "identity") === "identity";
+}
+
+export function isEventStream(head: AnswerHead): boolean {
+  const type = head.headers["content-type"];
+  return typeof type === "string" && /^text\/event-stream/i.test(type);
+}
+
+/**
+ * Passes an upstream's own 4xx on as it came. Its 401 is about our identity, not the client's, and so is its 403 unless
+ * `passesForbidden`; a redirect is followed by nobody. Those are refusals of ours.
+ */
+export function passDeclined(
+  gateway: Gateway,
+  turn: Turn,
+  declined: Extract<AttemptOutcome, { kind: "declined" }> & { readonly passesForbidden?: boolean },
+): void {
+  const { head, body } = declined;
+  if (head.status === 401 || (head.status === 403 && !declined.passesForbidden))
+    throw new Refusal(
+      "upstream_refused_credential",
+      `Cannot call the upstream as it refused our credential with ${head.status}`,
+    );
+  if (head.status < 400) {
+    const encoding = head.headers["content-encoding"] ?? "none";
+    const facts = `its status is ${head.status} and its content-encoding ${encoding.slice(0, 32)}`;
+    throw new Refusal("upstream_error", `Cannot use the upstream's answer as ${facts}`);
+  }
+  auditTurn(gateway, turn, { status: head.status });
+  turn.response.writeHead(head.status, {
+    ...answerHeaders(gateway, turn, head),
+    "content-length": String(body.length),
+  });
+  turn.response.end(body);
+}
