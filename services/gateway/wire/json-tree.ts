@@ -1,0 +1,183 @@
+/** A JSON value and where it stands: bytes [start, end), the quotes of a string included. */
+export type JsonNode =
+  | { readonly kind: "string" | "other"; readonly start: number; readonly end: number }
+  | { readonly kind: "object"; readonly start: number; readonly end: number; readonly members: readonly JsonMember[] }
+  | { readonly kind: "array"; readonly start: number; readonly end: number; readonly items: readonly JsonNode[] };
+
+export interface JsonMember {
+  readonly key: string;
+  readonly value: JsonNode;
+}
+
+/** A text that takes the place of the bytes [start, end). */
+export interface Splice {
+  readonly start: number;
+  readonly end: number;
+  readonly text: string;
+}
+
+const DEPTH_MAX = 128;
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
+
+/**
+ * The values of a JSON text with their places, so that a string in it can be replaced and every other byte stays. Nothing when it is
+ * broken, goes on behind its value, or is nested deeper than 128. It does not judge what stands inside of strings and numbers.
+ */
+export function parseJsonTree(bytes: Buffer): JsonNode | undefined {
+  const cursor = { bytes, at: 0 };
+  skipSpace(cursor);
+  const node = readValue(cursor, 0);
+  skipSpace(cursor);
+  return cursor.at === bytes.length ? node : undefined;
+}
+
+/** The newest member of that name, as JSON.parse would take it. */
+export function memberOf(node: JsonNode | undefined, key: string): JsonNode | undefined {
+  return node?.kind === "object" ? node.members.findLast((member) => member.key === key)?.value : undefined;
+}
+
+/** The items of an array; none of anything else. */
+export function itemsOf(node: JsonNode | undefined): readonly JsonNode[] {
+  return node?.kind === "array" ? node.items : [];
+}
+
+/** What a string says; nothing when it is no string, or has an escape that is none. */
+export function textOf(bytes: Buffer, node: JsonNode | undefined): string | undefined {
+  if (node?.kind !== "string") return undefined;
+  const raw = bytes.toString("utf8", node.start + 1, node.end - 1);
+  if (!raw.includes("\\")) return raw;
+  try {
+    const text: unknown = JSON.parse(`"${raw}"`);
+    return typeof text === "string" ? text : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The bytes with some of them replaced; `splices` in their order, none over another. */
+export function spliceBytes(bytes: Buffer, splices: readonly Splice[]): Buffer {
+  if (splices.length === 0) return bytes;
+  const parts: Buffer[] = [];
+  let at = 0;
+  for (const { start, end, text } of splices) {
+    parts.push(bytes.subarray(at, start), Buffer.from(text));
+    at = end;
+  }
+  parts.push(bytes.subarray(at));
+  return Buffer.concat(parts);
+}
+
+interface Cursor {
+  readonly bytes: Buffer;
+  at: number;
+}
+
+function readValue(cursor: Cursor, depth: number): JsonNode | undefined {
+  switch (cursor.bytes[cursor.at]) {
+    case QUOTE:
+      return readString(cursor);
+    case OPEN_BRACE:
+      return depth < DEPTH_MAX ? readObject(cursor, depth) : undefined;
+    case OPEN_BRACKET:
+      return depth < DEPTH_MAX ? readArray(cursor, depth) : undefined;
+    default:
+      return readWord(cursor);
+  }
+}
+
+function readObject(cursor: Cursor, depth: number): JsonNode | undefined {
+  const { start, isEmpty } = enter(cursor, CLOSE_BRACE);
+  const members: JsonMember[] = [];
+  if (isEmpty) return { kind: "object", start, end: cursor.at, members };
+  do {
+    const name = cursor.bytes[cursor.at] === QUOTE ? readString(cursor) : undefined;
+    skipSpace(cursor);
+    if (name === undefined || cursor.bytes[cursor.at] !== COLON) return undefined;
+    cursor.at += 1;
+    skipSpace(cursor);
+    const value = readValue(cursor, depth + 1);
+    const key = textOf(cursor.bytes, name);
+    if (value === undefined || key === undefined) return undefined;
+    members.push({ key, value });
+  } while (isMore(cursor));
+  return isClosed(cursor, CLOSE_BRACE) ? { kind: "object", start, end: cursor.at, members } : undefined;
+}
+
+function readArray(cursor: Cursor, depth: number): JsonNode | undefined {
+  const { start, isEmpty } = enter(cursor, CLOSE_BRACKET);
+  const items: JsonNode[] = [];
+  if (isEmpty) return { kind: "array", start, end: cursor.at, items };
+  do {
+    const item = readValue(cursor, depth + 1);
+    if (item === undefined) return undefined;
+    items.push(item);
+  } while (isMore(cursor));
+  return isClosed(cursor, CLOSE_BRACKET) ? { kind: "array", start, end: cursor.at, items } : undefined;
+}
+
+/** Steps over the opening byte, and where nothing stands in between over the closing one. */
+function enter(cursor: Cursor, close: number): { readonly start: number; readonly isEmpty: boolean } {
+  const start = cursor.at;
+  cursor.at += 1;
+  skipSpace(cursor);
+  return { start, isEmpty: isClosed(cursor, close) };
+}
+
+function isMore(cursor: Cursor): boolean {
+  skipSpace(cursor);
+  if (cursor.bytes[cursor.at] !== COMMA) return false;
+  cursor.at += 1;
+  skipSpace(cursor);
+  return true;
+}
+
+function isClosed(cursor: Cursor, close: number): boolean {
+  if (cursor.bytes[cursor.at] !== close) return false;
+  cursor.at += 1;
+  return true;
+}
+
+function readString(cursor: Cursor): JsonNode | undefined {
+  const { bytes } = cursor;
+  const start = cursor.at;
+  for (let at = start + 1; at < bytes.length; at += 1) {
+    const byte = bytes[at];
+    if (byte === BACKSLASH) at += 1;
+    else if (byte === QUOTE) {
+      cursor.at = at + 1;
+      return { kind: "string", start, end: at + 1 };
+    }
+  }
+  return undefined;
+}
+
+/** A number, `true`, `false` or `null`. */
+function readWord(cursor: Cursor): JsonNode | undefined {
+  const { bytes } = cursor;
+  const start = cursor.at;
+  while (isOfWord(bytes[cursor.at])) cursor.at += 1;
+  return cursor.at > start ? { kind: "other", start, end: cursor.at } : undefined;
+}
+
+/** A digit, `+`, `-`, `.` or a letter. */
+function isOfWord(byte: number | undefined): boolean {
+  if (byte === undefined) return false;
+  const isDigit = byte >= 0x30 && byte <= 0x39;
+  const isLetter = (byte >= 0x61 && byte <= 0x7a) || byte === 0x45;
+  return isDigit || isLetter || byte === 0x2b || byte === 0x2d || byte === 0x2e;
+}
+
+function skipSpace(cursor: Cursor): void {
+  for (;;) {
+    const byte = cursor.bytes[cursor.at];
+    if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return;
+    cursor.at += 1;
+  }
+}
