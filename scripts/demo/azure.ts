@@ -117,7 +117,7 @@ function azurePod(): { spec: object; container: object } {
     container: {
       securityContext: restricted,
       env: env({
-        STAND_INS: "metering,model,issuer,control",
+        STAND_INS: "metering,model,contentSafety,issuer,control",
         PORT: String(AZURE_PORTS.http),
         CONTROL_PORT: String(AZURE_PORTS.control),
         RESOURCES_FILE: "/etc/emulator/resources.json",

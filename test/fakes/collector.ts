@@ -22,7 +22,8 @@ export interface Collector {
   stop(): void;
 }
 
-export async function startCollector(): Promise<Collector> {
+/** `host`: the address to listen on; loopback unless given. */
+export async function startCollector(host = "127.0.0.1"): Promise<Collector> {
   const bodies: Buffer[] = [];
   const contentTypes: (string | undefined)[] = [];
   const server = createServer((request, response) => {
@@ -34,10 +35,10 @@ export async function startCollector(): Promise<Collector> {
       response.writeHead(collector.status).end();
     });
   });
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
   const address = server.address();
   const collector: Collector = {
-    url: `http://127.0.0.1:${typeof address === "object" && address ? address.port : 0}`,
+    url: `http://${host}:${typeof address === "object" && address ? address.port : 0}`,
     bodies,
     contentTypes,
     status: 200,
