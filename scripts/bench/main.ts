@@ -1,9 +1,11 @@
 /**
  * `npm run bench -- metering` or `-- gateway`: measures, prints a table, and writes JSON to .cache/bench/NAME.json. Counts and ratios, for
  * people to judge: no test fails by them. Parts of the meter alone: `npm run bench -- metering parser reporter sidecar writes`.
+ * `-- gateway-count` plays at full size what tests play small, and ends with 1 when something is wrong.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { arch, cpus, loadavg, release } from "node:os";
+import { gatewayCount } from "./gateway-traffic.ts";
 import { benchMetering, PARTS } from "./metering.ts";
 import { runScript } from "./run-script.ts";
 
@@ -11,6 +13,7 @@ const [what = "", ...args] = process.argv.slice(2);
 const results: Record<string, () => Promise<unknown>> = {
   metering: () => benchMetering(args.length === 0 ? PARTS : args),
   gateway: async () => JSON.parse(await runScript("scripts/bench/gateway.ts", args)),
+  "gateway-count": () => gatewayCount(args),
 };
 const run = results[what];
 if (!run) {
@@ -29,4 +32,9 @@ mkdirSync(".cache/bench", { recursive: true });
 writeFileSync(file, `${JSON.stringify({ machine, result }, undefined, 2)}\n`);
 if (what !== "metering") console.log(JSON.stringify(result, undefined, 2));
 console.log(`Wrote ${file}`);
-process.exit(0);
+process.exit(hasProblems(result) ? 1 : 0);
+
+function hasProblems(found: unknown): boolean {
+  if (typeof found !== "object" || found === null || !("problems" in found)) return false;
+  return Array.isArray(found.problems) && found.problems.length > 0;
+}

@@ -1,0 +1,33 @@
+import { parseArgs } from "node:util";
+import { countStreams } from "../../test/gateway/traffic/count.ts";
+
+/** Whatever these find wrong stands in `problems`, with the seed that finds it again. */
+export interface TrafficResult {
+  readonly problems: readonly string[];
+}
+
+const STREAMS = 10_000;
+
+/** `gateway-count [--streams N] [--seed N]`: counted tokens beside what the emulator's model sent. */
+export async function gatewayCount(args: readonly string[]): Promise<TrafficResult> {
+  const { streams, seed } = readNumbers(args, { streams: STREAMS, seed: someSeed() });
+  return await countStreams({ streams, seed });
+}
+
+/** A whole number of each name; the given one where an argument is absent. Throws for anything else. */
+function readNumbers<K extends string>(args: readonly string[], defaults: Readonly<Record<K, number>>) {
+  const options = Object.fromEntries(Object.keys(defaults).map((name) => [name, { type: "string" as const }]));
+  const { values } = parseArgs({ args: [...args], options });
+  const read: Record<K, number> = { ...defaults };
+  for (const name in defaults) {
+    const value = Number(values[name] ?? defaults[name]);
+    if (!Number.isSafeInteger(value) || value < 0)
+      throw new Error(`Cannot bench as --${name} must be a whole number: current value is ${values[name]}`);
+    read[name] = value;
+  }
+  return read;
+}
+
+function someSeed(): number {
+  return Math.floor(Math.random() * 2 ** 31);
+}
