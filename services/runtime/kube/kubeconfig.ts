@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import type { RequestOptions } from "node:https";
 import { KubeConfig } from "@kubernetes/client-node";
 import type { KubeClientOptions } from "./transport.ts";
 
@@ -28,9 +29,9 @@ type KubeClientOptionsOfFile = Pick<KubeClientOptions, "server" | "ca" | "cert" 
 
 interface TlsOptions {
   headers: Record<string, string | string[] | undefined>;
-  ca?: unknown;
-  cert?: unknown;
-  key?: unknown;
+  ca?: RequestOptions["ca"];
+  cert?: RequestOptions["cert"];
+  key?: RequestOptions["key"];
 }
 
 function textOf(value: unknown): string | undefined {

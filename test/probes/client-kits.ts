@@ -1,0 +1,185 @@
+import { createOpenResponses } from "@ai-sdk/open-responses";
+import { createOpenAI } from "@ai-sdk/openai";
+import { ChatOpenAI } from "@langchain/openai";
+import { tool as langchainTool } from "@langchain/core/tools";
+import { Agent, OpenAIProvider, Runner, tool as agentTool } from "@openai/agents";
+import { generateText, isStepCount, type LanguageModel, streamText, tool as aiTool } from "ai";
+import OpenAI from "openai";
+import { z } from "zod";
+
+const APIS = ["chat", "responses"] as const;
+
+type Api = (typeof APIS)[number];
+
+/** What a test asks of every client: a question over one of the two interfaces. */
+export interface Question {
+  readonly api: Api;
+  readonly model: string;
+  readonly text: string;
+}
+
+/** A client that we did not write, in the few words that the tests need. */
+export interface ClientKit {
+  /** The whole answer. */
+  ask(question: Question): Promise<string>;
+  /** The pieces of a streamed answer. */
+  stream(question: Question): Promise<string[]>;
+  /** Asks with the tool `stock`, runs it as asked, and gives the last answer. */
+  useTool(question: Question, stock: (sku: string) => string): Promise<string>;
+}
+
+interface KitOptions {
+  readonly baseURL: string;
+  readonly apiKey: string;
+  readonly maxRetries: number;
+}
+
+export type MakeKit = (options: KitOptions) => ClientKit;
+
+const DESCRIPTION = "Items in stock";
+const stockSchema = z.object({ sku: z.string() });
+
+const openaiKit: MakeKit = (options) => {
+  const client = new OpenAI(options);
+  return {
+    async ask({ api, model, text }) {
+      if (api === "responses") return (await client.responses.create({ model, input: text })).output_text;
+      const messages = [{ role: "user", content: text } as const];
+      return (await client.chat.completions.create({ model, messages })).choices[0]?.message.content ?? "";
+    },
+    async stream({ api, model, text }) {
+      const pieces: string[] = [];
+      if (api === "responses") {
+        const stream = await client.responses.create({ model, input: text, stream: true });
+        for await (const event of stream) if (event.type === "response.output_text.delta") pieces.push(event.delta);
+        return pieces;
+      }
+      const messages = [{ role: "user", content: text } as const];
+      const stream = await client.chat.completions.create({ model, messages, stream: true });
+      for await (const chunk of stream) pieces.push(chunk.choices[0]?.delta.content ?? "");
+      return pieces.filter((piece) => piece !== "");
+    },
+    async useTool({ model, text }, stock) {
+      const runner = client.chat.completions.runTools({
+        model,
+        messages: [{ role: "user", content: text }],
+        tools: [
+          {
+            type: "function",
+            function: {
+              name: "stock",
+              description: DESCRIPTION,
+              parameters: { type: "object", properties: { sku: { type: "string" } }, required: ["sku"] },
+              parse: (given: string) => stockSchema.parse(JSON.parse(given)),
+              function: ({ sku }: { sku: string }) => stock(sku),
+            },
+          },
+        ],
+      });
+      return (await runner.finalContent()) ?? "";
+    },
+  };
+};
+
+/** The two providers of the AI SDK differ in how they name a model. */
+function aiSdkKit(maxRetries: number, modelOf: (question: Question) => LanguageModel): ClientKit {
+  const callOf = (question: Question) => ({ model: modelOf(question), prompt: question.text, maxRetries });
+  return {
+    ask: async (question) => (await generateText(callOf(question))).text,
+    async stream(question) {
+      const errors: unknown[] = [];
+      const onError = ({ error }: { error: unknown }): void => void errors.push(error);
+      const result = streamText({ ...callOf(question), onError });
+      const pieces: string[] = [];
+      for await (const piece of result.textStream) pieces.push(piece);
+      if (errors.length > 0) throw errors[0];
+      return pieces;
+    },
+    async useTool(question, stock) {
+      const tools = {
+        stock: aiTool({
+          description: DESCRIPTION,
+          inputSchema: stockSchema,
+          execute: ({ sku }) => Promise.resolve(stock(sku)),
+        }),
+      };
+      return (await generateText({ ...callOf(question), tools, stopWhen: isStepCount(3) })).text;
+    },
+  };
+}
+
+const aiSdkOpenAIKit: MakeKit = ({ maxRetries, ...options }) => {
+  const provider = createOpenAI(options);
+  return aiSdkKit(maxRetries, ({ api, model }) => (api === "chat" ? provider.chat(model) : provider.responses(model)));
+};
+
+const openResponsesKit: MakeKit = ({ baseURL, apiKey, maxRetries }) => {
+  const provider = createOpenResponses({ name: "supercargo", url: `${baseURL}/responses`, apiKey });
+  return aiSdkKit(maxRetries, ({ model }) => provider(model));
+};
+
+const langchainKit: MakeKit = ({ baseURL, apiKey, maxRetries }) => {
+  const modelOf = ({ api, model }: Question): ChatOpenAI =>
+    new ChatOpenAI({ model, apiKey, maxRetries, configuration: { baseURL }, useResponsesApi: api === "responses" });
+  return {
+    ask: async (question) => (await modelOf(question).invoke(question.text)).text,
+    async stream(question) {
+      const pieces: string[] = [];
+      for await (const chunk of await modelOf(question).stream(question.text)) pieces.push(chunk.text);
+      return pieces.filter((piece) => piece !== "");
+    },
+    async useTool(question, stock) {
+      const tool = langchainTool(({ sku }) => stock(sku), {
+        name: "stock",
+        description: DESCRIPTION,
+        schema: stockSchema,
+      });
+      const model = modelOf(question).bindTools([tool]);
+      const asked = await model.invoke(question.text);
+      const results = await Promise.all(
+        (asked.tool_calls ?? []).map((call) => tool.invoke({ ...call, type: "tool_call" })),
+      );
+      return (await model.invoke([{ role: "user", content: question.text }, asked, ...results])).text;
+    },
+  };
+};
+
+const agentsKit: MakeKit = (options) => {
+  const runnerOf = ({ api }: Question): Runner =>
+    new Runner({
+      modelProvider: new OpenAIProvider({ openAIClient: new OpenAI(options), useResponses: api === "responses" }),
+      tracingDisabled: true,
+    });
+  const agentOf = ({ model }: Question, tools: ReturnType<typeof agentTool>[] = []) =>
+    new Agent({ name: "clerk", model, tools });
+  return {
+    async ask(question) {
+      return String((await runnerOf(question).run(agentOf(question), question.text)).finalOutput);
+    },
+    async stream(question) {
+      const pieces: string[] = [];
+      const result = await runnerOf(question).run(agentOf(question), question.text, { stream: true });
+      for await (const piece of result.toTextStream({ compatibleWithNodeStreams: false })) pieces.push(String(piece));
+      await result.completed;
+      return pieces;
+    },
+    async useTool(question, stock) {
+      const tool = agentTool({
+        name: "stock",
+        description: DESCRIPTION,
+        parameters: stockSchema,
+        execute: ({ sku }) => Promise.resolve(stock(sku)),
+      });
+      return String((await runnerOf(question).run(agentOf(question, [tool]), question.text)).finalOutput);
+    },
+  };
+};
+
+/** The clients that people use most, with the interfaces that each knows; each goes its own way over the wire. */
+export const CLIENT_KITS: Readonly<Record<string, { readonly make: MakeKit; readonly apis: readonly Api[] }>> = {
+  openai: { make: openaiKit, apis: APIS },
+  "@ai-sdk/openai": { make: aiSdkOpenAIKit, apis: APIS },
+  "@ai-sdk/open-responses": { make: openResponsesKit, apis: ["responses"] },
+  "@langchain/openai": { make: langchainKit, apis: APIS },
+  "@openai/agents": { make: agentsKit, apis: APIS },
+};
