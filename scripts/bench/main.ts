@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- metering` or `-- gateway`: measures, prints a table, and writes JSON to .cache/bench/NAME.json. Counts and ratios, for
+ * `npm run bench -- metering`, `-- gateway` or `-- probes`: measures, prints a table, and writes JSON to .cache/bench/NAME.json. Counts and ratios, for
  * people to judge: no test fails by them. Parts of the meter alone: `npm run bench -- metering parser reporter sidecar writes`.
  * `-- gateway-count` plays at full size what tests play small, and ends with 1 when something is wrong.
  */
@@ -7,11 +7,13 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { arch, cpus, loadavg, release } from "node:os";
 import { gatewayCount } from "./gateway-traffic.ts";
 import { benchMetering, PARTS } from "./metering.ts";
+import { benchProbes } from "./probes.ts";
 import { runScript } from "./run-script.ts";
 
 const [what = "", ...args] = process.argv.slice(2);
 const results: Record<string, () => Promise<unknown>> = {
   metering: () => benchMetering(args.length === 0 ? PARTS : args),
+  probes: () => benchProbes(args),
   gateway: async () => JSON.parse(await runScript("scripts/bench/gateway.ts", args)),
   "gateway-count": () => gatewayCount(args),
 };
