@@ -73,8 +73,19 @@ function callByModel(gateway: Gateway, turn: Turn, operation: ModelOperation): P
   const requests = turn.caller?.kind === "orchestrator" ? 0 : 1;
   return gateway.rates.within(gateway, turn, {
     need: { requests, tokens: likelyTokens(call) },
-    work: () => withinLimits(gateway, need, () => guarded(gateway, turn, { operation, work })),
+    work: () =>
+      withinLimits(gateway, need, () => {
+        noteReserved(gateway, turn, need);
+        return guarded(gateway, turn, { operation, work });
+      }),
   });
+}
+
+/** For the audit record: what is held, where there is anything to hold it under. */
+function noteReserved({ live }: Gateway, { outcome }: Turn, need: Record<string, bigint>): void {
+  if (live.control()?.leases.length === 0) return;
+  outcome.reservedInputTokens = Number(need["input_tokens"]);
+  outcome.reservedOutputTokens = Number(need["output_tokens"]);
 }
 
 /** The work, once the guardrails of the phase Input let it pass; at once where there are none. */

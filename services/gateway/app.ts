@@ -2,7 +2,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from "node:http
 import Koa from "koa";
 import { type ErrorCode, Refusal } from "#core/errors.ts";
 import { act } from "./act.ts";
-import { auditTurn, refused } from "./telemetry/audit.ts";
+import { auditTurn, CLIENT_GONE, refused } from "./telemetry/audit.ts";
 import { receiveBody, refuseUnreadBody } from "./wire/body.ts";
 import { checkEntitlement } from "./entitle.ts";
 import type { Gateway } from "./gateway.ts";
@@ -83,8 +83,6 @@ function refuseTurn(gateway: Gateway, turn: Turn, error: unknown): void {
   }
   const refusal = toRefusal(error);
   if (LOGGED.has(refusal.code)) gateway.log.error({ err: error, requestId: turn.requestId }, "Failed to answer");
-  turn.reason = refusal.code;
-  gateway.metrics.refusals.inc({ reason: refusal.code });
   auditTurn(gateway, turn, refused(refusal));
   if (hasUnreadBody(turn)) {
     // Its place is free: strangers who send without end would else keep out everybody.
@@ -144,9 +142,6 @@ function noteClientGone(gateway: Gateway, turn: Turn): void {
   gateway.metrics.streamsCut.inc({ side: "client" });
   auditTurn(gateway, turn, { status: CLIENT_GONE });
 }
-
-/** nginx' number for a client that closed the request. */
-const CLIENT_GONE = 499;
 
 function noteEnd(gateway: Gateway, turn: Turn): void {
   const { metrics, clock } = gateway;

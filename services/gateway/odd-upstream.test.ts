@@ -51,7 +51,8 @@ describe("an upstream's answer", () => {
       expect(await answer.json()).toMatchObject({
         error: {
           code: "upstream_error",
-          message: "Cannot use the upstream's answer as its status is 200 and its content-encoding gzip",
+          message:
+            "Cannot use the upstream's answer as its status must be 2xx and its content-encoding absent: current value is 200, gzip",
         },
       });
     });

@@ -121,23 +121,35 @@ describe("a body that cannot be read", () => {
 
 describe("a request on the wrong way", () => {
   it.each([
-    ["GET", "/", 404, "not_found", "Cannot find a route for GET /"],
-    ["POST", "/v1/completions", 404, "not_found", "Cannot find a route for POST /v1/completions"],
+    ["GET", "/", 404, "not_found", "Cannot find the route as it must be one that is served: current value is GET /"],
+    [
+      "POST",
+      "/v1/completions",
+      404,
+      "not_found",
+      "Cannot find the route as it must be one that is served: current value is POST /v1/completions",
+    ],
     [
       "GET",
       "/v1/chat/completions",
       405,
       "method_not_allowed",
-      "Cannot GET /v1/chat/completions as the method must be POST: current value is GET",
+      "Cannot use the route as its method must be POST: current value is GET /v1/chat/completions",
     ],
     [
       "PUT",
       "/v1/responses/resp_1",
       405,
       "method_not_allowed",
-      "Cannot PUT /v1/responses/resp_1 as the method must be GET or DELETE: current value is PUT",
+      "Cannot use the route as its method must be GET or DELETE: current value is PUT /v1/responses/resp_1",
     ],
-    ["GET", "/metrics", 404, "not_found", "Cannot find a route for GET /metrics"],
+    [
+      "GET",
+      "/metrics",
+      404,
+      "not_found",
+      "Cannot find the route as it must be one that is served: current value is GET /metrics",
+    ],
     ["GET", "/v1/responses/../models", 200, undefined, undefined],
   ])("%s %s: %i", async (...[method, path, status, code, message]) => {
     const answer = await fetch(`${world.gateway.url}${path}`, { method, headers: { "api-key": API_KEY } });

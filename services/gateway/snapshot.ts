@@ -1,3 +1,4 @@
+import { hash } from "node:crypto";
 import {
   type GatewayConfig,
   type GatewayDeployment,
@@ -35,6 +36,8 @@ export interface Snapshot {
   readonly config: GatewayConfig;
   /** `namespace/name`, as audit lines tell it. */
   readonly agent: string;
+  /** The first twelve digits of the file's SHA-256: which rules decided, in audit lines. */
+  readonly version: string;
   readonly models: ReadonlyMap<string, ModelRoute>;
   readonly keys: ReadonlyMap<string, KeyRecord>;
   /** The parts of every URL of the configuration. */
@@ -45,6 +48,8 @@ export interface Snapshot {
   readonly contentFilter: Extract<GatewayGuardrail, { type: "AzureContentFilter" }> | undefined;
   readonly verifyService: (token: string, nowMs: number) => Promise<ServiceIdentityResult>;
 }
+
+const VERSION_DIGITS = 12;
 
 /** Parses config.json. Throws ConfigError with every problem at once. */
 export function parseSnapshot(text: string): Snapshot {
@@ -57,6 +62,7 @@ export function parseSnapshot(text: string): Snapshot {
   return {
     config,
     agent: `${config.agent.namespace}/${config.agent.name}`,
+    version: hash("sha256", text).slice(0, VERSION_DIGITS),
     models: new Map(config.models.map((model) => [model.name, toModelRoute(model)])),
     keys: new Map(config.apiKeys.map((key) => [key.sha256, toKeyRecord(key)])),
     endpoints: new Map(urlsOf(config).map(({ url }) => [url, toEndpoint(url)])),

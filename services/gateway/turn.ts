@@ -20,12 +20,19 @@ interface Outcome {
   cachedInputTokens?: number;
   outputTokens?: number;
   estimated?: boolean;
-  finishReason?: string;
+  /** The worst case that was held, where the plan has hard limits. */
+  reservedInputTokens?: number;
+  reservedOutputTokens?: number;
+  reasoningTokens?: number;
+  /** How each choice ended. */
+  finishReasons?: readonly string[] | undefined;
   /** Azure's own filter was down: nothing judged the content. */
   contentFilter?: "down";
   /** What each guardrail said, in the order in which they were asked: `NAME=ACTION:RULE`. */
   guardrails?: string;
   cutBy?: CutSide;
+  /** What the upstream's own error says it is, or our last words in a stream. */
+  code?: string;
   /** Rate limits in shadow mode that would have refused: `NAME=Shadow`. */
   rateLimits?: string;
 }

@@ -5,7 +5,7 @@ const SKEW_SECONDS = 60;
 /** Media types of an access token (RFC 9068) and of a plain JWT: a logout, DPoP or event token is none. */
 const TYPES: ReadonlySet<string> = new Set(["jwt", "at+jwt", "application/jwt", "application/at+jwt"]);
 
-/** A reason may name a header parameter of the token's. */
+/** The reasons of the library are shorter. */
 const REASON_CHARACTERS_MAX = 256;
 
 /** The public keys of one issuer. */
@@ -50,10 +50,16 @@ export async function verifyJwt(token: string, expected: JwtExpectation): Promis
     if (!TYPES.has(type.toLowerCase())) return refuse("typ must be JWT or at+jwt");
     return { ok: true, claims: payload, expiresAtMs: (payload.exp ?? 0) * 1000 };
   } catch (error) {
-    const reason = error instanceof errors.JOSEError ? error.message : "the token cannot be verified";
     const isUnknownKey = error instanceof errors.JWKSNoMatchingKey;
-    return { ok: false, reason: reason.slice(0, REASON_CHARACTERS_MAX), isUnknownKey };
+    return { ok: false, reason: reasonOf(error), isUnknownKey };
   }
+}
+
+/** Of the library's reasons one repeats words of the token: reasons are written down. */
+function reasonOf(error: unknown): string {
+  if (!(error instanceof errors.JOSEError)) return "the token cannot be verified";
+  if (error.message.startsWith("Extension Header Parameter")) return "crit must name no extension";
+  return error.message.slice(0, REASON_CHARACTERS_MAX);
 }
 
 /** Whether a bearer token looks like a JWT, so that keys and tokens take their own paths. */

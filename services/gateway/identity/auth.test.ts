@@ -197,11 +197,7 @@ describe("a token", () => {
       async () => (await createTestKey("own")).sign(claims(), { jku: "http://evil.example/keys" }),
       /no applicable key/,
     ],
-    [
-      "of a critical extension",
-      () => withHeader(rsa, { crit: ["exp"], exp: 1 }),
-      /Extension Header Parameter "exp" is not recognized/,
-    ],
+    ["of a critical extension", () => withHeader(rsa, { crit: ["exp"], exp: 1 }), /crit must name no extension/],
     [
       "that is not encoded",
       () => withHeader(rsa, { crit: ["b64"], b64: false }),

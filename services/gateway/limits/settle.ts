@@ -1,6 +1,6 @@
 import { markBegun, type Refusal } from "#core/errors.ts";
 import type { AnswerReport, Settle } from "../upstream/answer.ts";
-import { addAuditLine, auditTurn, refused } from "../telemetry/audit.ts";
+import { addAuditLine, auditTurn, CLIENT_GONE, refused, type Verdict } from "../telemetry/audit.ts";
 import { type ModelCount, toModelCount } from "./count.ts";
 import type { Gateway } from "../gateway.ts";
 import { decideGuardrail } from "../guardrails/guardrail.ts";
@@ -10,14 +10,18 @@ import type { ModelCall } from "../upstream/route.ts";
 import type { Turn } from "../turn.ts";
 
 /** Ends a model call's books, once: counts, then metrics and the audit line. */
-export function settleModel(gateway: Gateway, turn: Turn, call: ModelCall): Settle {
+export function settleModel(
+  gateway: Gateway,
+  turn: Turn,
+  { call, status }: { readonly call: ModelCall; readonly status: number },
+): Settle {
   return (report, answer) => {
     const count = toModelCount(report, call.request.textBytes);
     noteCut(gateway, turn, report);
     gateway.books.close({
       usage: count.counted,
       mayWait: turn.response.headersSent,
-      record: (refusal) => recordModel(gateway, turn, { call, report, count, refusal }),
+      record: (refusal) => recordModel(gateway, turn, { call, status, report, count, refusal }),
       answer,
     });
   };
@@ -25,12 +29,13 @@ export function settleModel(gateway: Gateway, turn: Turn, call: ModelCall): Sett
 
 interface ModelEnd {
   readonly call: ModelCall;
+  readonly status: number;
   readonly report: AnswerReport;
   readonly count: ModelCount;
   readonly refusal: Refusal | undefined;
 }
 
-function recordModel(gateway: Gateway, turn: Turn, { call, report, count, refusal }: ModelEnd): void {
+function recordModel(gateway: Gateway, turn: Turn, { call, status, report, count, refusal }: ModelEnd): void {
   if (refusal) {
     addAuditLine(gateway, turn, refused(refusal));
     return;
@@ -39,12 +44,12 @@ function recordModel(gateway: Gateway, turn: Turn, { call, report, count, refusa
   outcome.inputTokens = count.usage.inputTokens;
   outcome.cachedInputTokens = count.usage.cachedInputTokens;
   outcome.outputTokens = count.usage.outputTokens;
+  outcome.reasoningTokens = count.usage.reasoningTokens;
   outcome.estimated = count.isEstimated;
-  if (report.finishReason !== undefined) outcome.finishReason = report.finishReason;
+  outcome.finishReasons = report.finishReasons;
   if (report.filterDown) noteFilterDown(gateway, turn, call);
   noteModel(gateway, turn, report);
-  if (report.refusal) noteRejected(gateway, turn, report.refusal);
-  else addAuditLine(gateway, turn, { status: 200 });
+  addAuditLine(gateway, turn, report.refusal ? refused(report.refusal) : answered(turn, status));
 }
 
 /** Tokens and times of one answer. Those of a cut one would be of another thing than those of whole ones. */
@@ -56,13 +61,6 @@ function noteModel(gateway: Gateway, turn: Turn, { usage, cutBy }: AnswerReport)
   metrics.operationSeconds.observe((gateway.clock.monotonic() - turn.sentMs) / 1000);
   if (firstEventMs !== undefined && usage !== undefined && usage.outputTokens > 1)
     metrics.tokenSeconds.observe((newestEventMs - firstEventMs) / 1000 / (usage.outputTokens - 1));
-}
-
-/** The model has answered and is counted, but its answer was refused. */
-function noteRejected(gateway: Gateway, turn: Turn, refusal: Refusal): void {
-  turn.reason = refusal.code;
-  gateway.metrics.refusals.inc({ reason: refusal.code });
-  addAuditLine(gateway, turn, refused(refusal));
 }
 
 /** Ends an agent call's books. `isRun`: a new run was accepted, which is one agent request. */
@@ -92,8 +90,8 @@ export function settleAgent(
         return;
       }
       noteCut(gateway, turn, report);
-      if (report.finishReason !== undefined) turn.outcome.finishReason = report.finishReason;
-      auditTurn(gateway, turn, { status: options.status });
+      turn.outcome.finishReasons = report.finishReasons;
+      auditTurn(gateway, turn, answered(turn, options.status));
       answer(undefined);
     },
   };
@@ -118,8 +116,14 @@ function noteFilterDown(gateway: Gateway, turn: Turn, { route, snapshot }: Model
   noteGuardrail(gateway, turn, { name: filter.name, phase: "Output", result, action: decideGuardrail(filter, result) });
 }
 
+/** Who left before an answer began has seen nothing of it. */
+function answered({ outcome, response }: Turn, status: number): Verdict {
+  return { status: outcome.cutBy === "client" && !response.headersSent ? CLIENT_GONE : status };
+}
+
 function noteCut(gateway: Gateway, turn: Turn, report: AnswerReport): void {
   if (report.cutBy === undefined) return;
   turn.outcome.cutBy = report.cutBy;
+  if (report.isInterrupted) turn.outcome.code = "stream_interrupted";
   gateway.metrics.streamsCut.inc({ side: report.cutBy });
 }

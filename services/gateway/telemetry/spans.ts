@@ -116,13 +116,15 @@ function subjectOf(turn: Turn, attempt: AttemptTrace): string {
   return name ?? "other";
 }
 
-function answerOf({ outcome }: Turn): SpanAttributes {
+function answerOf({ outcome, trace }: Turn): SpanAttributes {
   return {
+    "gen_ai.response.model": trace?.responseModel,
     "gen_ai.usage.input_tokens": outcome.inputTokens,
     "gen_ai.usage.cache_read.input_tokens": outcome.cachedInputTokens,
     "gen_ai.usage.output_tokens": outcome.outputTokens,
+    "gen_ai.usage.reasoning.output_tokens": outcome.reasoningTokens,
     "supercargo.usage.estimated": outcome.estimated,
-    "gen_ai.response.finish_reasons": outcome.finishReason === undefined ? undefined : [outcome.finishReason],
+    "gen_ai.response.finish_reasons": outcome.finishReasons,
   };
 }
 

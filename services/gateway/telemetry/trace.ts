@@ -8,6 +8,8 @@ export interface TurnTrace {
   readonly parentSpanId: string | undefined;
   readonly state: string | undefined;
   readonly attempts: AttemptTrace[];
+  /** What the model calls itself in its answer. */
+  responseModel: string | undefined;
   /** Both the connection and the books must have done with a request before its spans are true. */
   isClosed: boolean;
 }
@@ -53,7 +55,15 @@ function record(parent: TraceContext | undefined, fresh: string): OpenedTrace {
   return {
     traceparent: writeTraceparent({ traceId, spanId, isSampled: true }),
     tracestate: state,
-    trace: { traceId, spanId, parentSpanId: parent?.spanId, state, attempts: [], isClosed: false },
+    trace: {
+      traceId,
+      spanId,
+      parentSpanId: parent?.spanId,
+      state,
+      attempts: [],
+      responseModel: undefined,
+      isClosed: false,
+    },
   };
 }
 

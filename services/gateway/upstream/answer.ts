@@ -3,21 +3,25 @@ import { Refusal } from "#core/errors.ts";
 import type { Clock } from "#runtime/clock.ts";
 import type { AnswerHead, Flow, Sink } from "./attempt.ts";
 import { hasFilterError, isFilterDown } from "./content-filter.ts";
+import { readAnswer } from "../wire/answer-facts.ts";
 import { toRefusal, writeRefusal } from "../wire/refuse.ts";
 import type { CutSide, Turn } from "../turn.ts";
-import { findUsage, type TokenUsage } from "../wire/usage.ts";
+import type { TokenUsage } from "../wire/usage.ts";
 
 /** What is known when an answer ends. */
 export interface AnswerReport {
   readonly usage?: TokenUsage | undefined;
   /** Bytes of what the model wrote, for the case that it reported no usage. */
   readonly outputBytes: number;
-  readonly finishReason?: string | undefined;
+  /** How each choice ended. */
+  readonly finishReasons?: readonly string[] | undefined;
   /** Azure's content filter was down, and said so. */
   readonly filterDown?: boolean;
   /** It is counted, but what it holds may not reach the client. */
   readonly refusal?: Refusal | undefined;
   readonly cutBy?: CutSide;
+  /** The client gets events that say so. */
+  readonly isInterrupted?: boolean;
 }
 
 /**
@@ -55,6 +59,18 @@ export function createJsonSink(options: AnswerOptions): Sink {
   let filterDown = false;
   const isRejected = (): boolean => filterDown && options.rejectsUnfiltered;
 
+  /** False when what is due at the first byte cannot be counted: the client then gets a 503. */
+  const begin = (): boolean => {
+    try {
+      options.beforeFirstByte?.();
+    } catch (error) {
+      options.flow.stop();
+      refuse(options, error);
+      return false;
+    }
+    response.writeHead(options.head.status, options.headers());
+    return true;
+  };
   const pass = (): boolean => {
     const joined = Buffer.concat(chunks);
     const seen = Buffer.concat([tail, joined]);
@@ -64,8 +80,7 @@ export function createJsonSink(options: AnswerOptions): Sink {
       chunks = [];
       return true;
     }
-    if (!isPassing) options.beforeFirstByte?.();
-    if (!isPassing) response.writeHead(options.head.status, options.headers());
+    if (!isPassing && !begin()) return true;
     isPassing = true;
     // The last chunk stays here until it is counted.
     const last = chunks.at(-1);
@@ -96,7 +111,7 @@ export function createJsonSink(options: AnswerOptions): Sink {
       filterDown ||= !isLarge && isFilterDown(rest);
       const refusal = isRejected() ? unfiltered() : undefined;
       options.settle(
-        { usage: findUsage(isLarge ? tail : rest), outputBytes: size, filterDown, refusal },
+        { ...readAnswer(isLarge ? tail : rest, options.turn.trace), outputBytes: size, filterDown, refusal },
         (failure = refusal) => {
           if (failure) refuse(options, failure);
           else finish(rest);

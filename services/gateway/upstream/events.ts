@@ -3,6 +3,7 @@ import type { ErrorCode, Refusal } from "#core/errors.ts";
 import type { Clock } from "#runtime/clock.ts";
 import { type AnswerOptions, type AnswerReport, refuse, resumesOnDrain, unfiltered } from "./answer.ts";
 import type { Sink } from "./attempt.ts";
+import { modelIn } from "../wire/answer-facts.ts";
 import { interruptedEvents } from "../wire/refuse.ts";
 import { createEventSplitter, eventData } from "../wire/sse.ts";
 import type { StreamWatch } from "./stream-watch.ts";
@@ -69,7 +70,9 @@ class EventSink implements Sink {
   }
 
   #take(block: Buffer): boolean {
+    const { trace } = this.#options.turn;
     notePace(this.#options.turn, this.#options.clock);
+    if (trace !== undefined) trace.responseModel ??= modelIn(block);
     const { watch } = this.#options;
     const passed = watch.observe(block);
     if (this.#options.rejectsUnfiltered && watch.isFilterDown() && !this.#isSettled) {
@@ -140,9 +143,9 @@ class EventSink implements Sink {
     return {
       usage: watch.usage(),
       outputBytes: watch.deltaBytes(),
-      finishReason: watch.finishReason(),
+      finishReasons: watch.finishReasons(),
       filterDown: watch.isFilterDown(),
-      ...(cutBy === undefined ? {} : { cutBy }),
+      ...(cutBy === undefined ? {} : { cutBy, isInterrupted: cutBy !== "client" }),
     };
   }
 

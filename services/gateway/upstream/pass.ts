@@ -3,6 +3,7 @@ import type { AnswerHead, AttemptOutcome } from "./attempt.ts";
 import { auditTurn } from "../telemetry/audit.ts";
 import type { Gateway } from "../gateway.ts";
 import type { Turn } from "../turn.ts";
+import { errorCodeIn } from "../wire/answer-facts.ts";
 
 /** What a client may see of an upstream's headers; everything else is the upstream's own business. */
 const PASSED_HEADERS = [
@@ -58,13 +59,15 @@ export function passDeclined(
     );
   if (head.status < 400) {
     const encoding = head.headers["content-encoding"] ?? "none";
-    const facts = `its status is ${head.status} and its content-encoding ${encoding.slice(0, 32)}`;
+    const facts = `its status must be 2xx and its content-encoding absent: current value is ${head.status}, ${encoding.slice(0, 32)}`;
     throw new Refusal("upstream_error", `Cannot use the upstream's answer as ${facts}`);
   }
-  auditTurn(gateway, turn, { status: head.status });
   turn.response.writeHead(head.status, {
     ...answerHeaders(gateway, turn, head),
     "content-length": String(body.length),
   });
+  const code = errorCodeIn(body);
+  if (code !== undefined) turn.outcome.code = code;
+  auditTurn(gateway, turn, { status: head.status });
   turn.response.end(body);
 }

@@ -172,7 +172,7 @@ function acceptAnswer(gateway: Gateway, turn: Turn, options: AcceptOptions): Sin
     flow,
     clock: gateway.clock,
     headers: () => answerHeaders(gateway, turn, head),
-    settle: settleModel(gateway, turn, trial.call),
+    settle: settleModel(gateway, turn, { call: trial.call, status: head.status }),
     rejectsUnfiltered: trial.call.snapshot.contentFilter?.failureMode === "Closed",
   };
   if (!isEventStream(head)) return createJsonSink(common);

@@ -86,7 +86,7 @@ describe("createStreamWatch() on chat", () => {
 
   it("tells the finish reason", () => {
     const { watch } = watchOf([`data: {"choices":[{"delta":{},"finish_reason":"length"}]}\n\n`]);
-    expect(watch.finishReason()).toBe("length");
+    expect(watch.finishReasons()).toEqual(["length"]);
   });
 });
 
@@ -138,7 +138,7 @@ describe("createStreamWatch() on responses", () => {
     const { watch } = watchOf([event(`response.${end}`, { response })], responses);
     expect(watch.isComplete()).toBe(true);
     expect(watch.usage()).toEqual({ inputTokens: 7, cachedInputTokens: 1, outputTokens: 5, reasoningTokens: 0 });
-    expect(watch.finishReason()).toBe(end);
+    expect(watch.finishReasons()).toEqual([end]);
   });
 
   it("tells that Azure's filter was down, and does not take a client's own metadata for it", () => {

@@ -1,5 +1,6 @@
 import { isFilterDownAt } from "./content-filter.ts";
 import { createEventScan, type DeltaKeys, scanEvents } from "../wire/event-scan.ts";
+import { finishReasonsOf } from "../wire/answer-facts.ts";
 import { eventAround, eventData } from "../wire/sse.ts";
 import { type TokenUsage, toTokenUsage } from "../wire/usage.ts";
 
@@ -20,7 +21,8 @@ export interface StreamWatch {
   isComplete(): boolean;
   /** Bytes of text and arguments in deltas so far: what a cut stream is counted by. */
   deltaBytes(): number;
-  finishReason(): string | undefined;
+  /** How each choice ended, or the response. */
+  finishReasons(): readonly string[] | undefined;
   /** Whether an event has said that Azure's content filter was down: what it would have judged passed unfiltered. */
   isFilterDown(): boolean;
   /** First and newest block, to tell a Responses client how its stream ended. */
@@ -59,7 +61,7 @@ export function createStreamWatch(options: StreamWatchOptions): StreamWatch {
     usage: () => usage,
     isComplete: () => scan.isDone || responseEnd !== undefined,
     deltaBytes: () => scan.deltaBytes,
-    finishReason: () => responseEnd ?? (options.deltas === "chat" ? scan.finishReason : undefined),
+    finishReasons: () => (responseEnd === undefined ? finishReasonsOf(scan.finishReasons) : [responseEnd]),
     isFilterDown: () => filterDown,
     ends: () => ({ first, last }),
   };

@@ -3,7 +3,8 @@ export interface EventScan {
   readonly deltas: DeltaKeys;
   /** Bytes of text and arguments in deltas so far, as they stand between their quotes. */
   deltaBytes: number;
-  finishReason: string | undefined;
+  /** Of each choice that has ended. */
+  readonly finishReasons: string[];
   /** There was a line `data: [DONE]`. */
   isDone: boolean;
   /** Of the newest block: where each `"usage"` that is an object begins. */
@@ -18,7 +19,7 @@ export function createEventScan(deltas: DeltaKeys): EventScan {
   return {
     deltas,
     deltaBytes: 0,
-    finishReason: undefined,
+    finishReasons: [],
     isDone: false,
     usageAt: [],
     responseEndAt: [],
@@ -37,7 +38,10 @@ const COLON = 0x3a;
 const OPEN_BRACE = 0x7b;
 const OPEN_BRACKET = 0x5b;
 
-const FINISH_CHARACTERS_MAX = 32;
+/** One more than a reason may have, so that a longer one is not taken for it. */
+const FINISH_CHARACTERS_MAX = 33;
+/** More than a request may ask for. */
+const CHOICES_MAX = 128;
 const DONE = "[DONE]";
 const FILTER_ERROR = "content_filter_error";
 const RESPONSE_ENDS = ["response.completed", "response.incomplete", "response.failed"];
@@ -85,9 +89,10 @@ function noteText(
     end,
   }: { readonly kind: Kind; readonly block: Buffer; readonly start: number; readonly end: number },
 ): void {
-  if (kind === "finish_reason")
-    scan.finishReason = block.toString("latin1", start, Math.min(end, start + FINISH_CHARACTERS_MAX));
-  else if (kind === "type" && RESPONSE_ENDS.includes(block.toString("latin1", start, end)))
+  if (kind === "finish_reason") {
+    if (scan.finishReasons.length < CHOICES_MAX)
+      scan.finishReasons.push(block.toString("latin1", start, Math.min(end, start + FINISH_CHARACTERS_MAX)));
+  } else if (kind === "type" && RESPONSE_ENDS.includes(block.toString("latin1", start, end)))
     scan.responseEndAt.push(start);
   else if (kind === "code" && end - start === FILTER_ERROR.length && isText(block, start, FILTER_ERROR))
     scan.filterErrorAt.push(start);

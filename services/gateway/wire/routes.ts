@@ -33,11 +33,15 @@ export function matchRoute(method: string, url: string): Route {
   const path = url.split("?", 1)[0] ?? "";
   const row = ROWS.find((candidate) => candidate.path.test(path));
   const shown = path.length > SHOWN_CHARACTERS_MAX ? `${path.slice(0, SHOWN_CHARACTERS_MAX)}…` : path;
-  if (row === undefined) throw new Refusal("not_found", `Cannot find a route for ${method} ${shown}`);
+  if (row === undefined)
+    throw new Refusal(
+      "not_found",
+      `Cannot find the route as it must be one that is served: current value is ${method} ${shown}`,
+    );
   if (!row.methods.includes(method))
     throw new Refusal(
       "method_not_allowed",
-      `Cannot ${method} ${shown} as the method must be ${row.methods.join(" or ")}: current value is ${method}`,
+      `Cannot use the route as its method must be ${row.methods.join(" or ")}: current value is ${method} ${shown}`,
     );
   return { name: row.name, target: url, hasBody: method === "POST" };
 }

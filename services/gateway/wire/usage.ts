@@ -37,12 +37,15 @@ function outputCount(value: unknown): number | undefined {
   return toCount(member(value, "completion_tokens") ?? member(value, "output_tokens") ?? 0);
 }
 
+/** A whole answer; nothing where it is none, or too large to be parsed. */
+export function parseWhole(answer: Buffer): unknown {
+  return answer.length <= PARSED_BYTES_MAX ? parse(answer) : undefined;
+}
+
 /** The usage of a whole JSON answer, or of its end: `tail` may begin anywhere. */
-export function findUsage(tail: Buffer): TokenUsage | undefined {
-  if (tail.length <= PARSED_BYTES_MAX) {
-    const field = member(parse(tail), "usage");
-    if (field !== undefined) return toTokenUsage(field);
-  }
+export function findUsage(tail: Buffer, parsed = parseWhole(tail)): TokenUsage | undefined {
+  const field = member(parsed, "usage");
+  if (field !== undefined) return toTokenUsage(field);
   for (let at = tail.lastIndexOf(USAGE_KEY); at >= 0; at = at === 0 ? -1 : tail.lastIndexOf(USAGE_KEY, at - 1)) {
     const start = objectAfterKey(tail, at + USAGE_KEY.length);
     const end = start === undefined ? undefined : endOfJsonValue(tail, start);
@@ -79,7 +82,8 @@ function parse(bytes: Buffer): unknown {
   }
 }
 
-function member(value: unknown, name: string): unknown {
+/** A member of an object; nothing of anything else. */
+export function member(value: unknown, name: string): unknown {
   return typeof value === "object" && value !== null ? Reflect.get(value, name) : undefined;
 }
 
