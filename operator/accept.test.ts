@@ -59,8 +59,8 @@ describe("unsupportedFields()", () => {
     ],
     [{ exposure: { host: "a.example.com" } }, "spec.exposure.host is not supported by this version: remove it"],
     [
-      { gateway: { autoscaling: { minReplicas: 1, maxReplicas: 2 } } },
-      "spec.gateway.autoscaling is not supported by this version: use spec.gateway.replicas",
+      { orchestrator: { autoscaling: { minReplicas: 1, maxReplicas: 2 } } },
+      "spec.orchestrator.autoscaling is not supported by this version: remove it: its journal has one writer",
     ],
     [
       { orchestrator: { storage: { type: "PostgreSQL", postgreSQL: { secretRef: { name: "a", key: "b" } } } } },

@@ -44,9 +44,9 @@ const RULES: readonly Rule[] = [
       : [unsupported(`spec.exposure.type ${spec.exposure.type}`, "use ClusterIP and a route of yours to the Service")],
   (spec) => (spec.exposure.host === undefined ? [] : [unsupported("spec.exposure.host", "remove it")]),
   (spec) =>
-    (["gateway", "orchestrator"] as const)
-      .filter((name) => spec[name].autoscaling !== undefined)
-      .map((name) => unsupported(`spec.${name}.autoscaling`, `use spec.${name}.replicas`)),
+    spec.orchestrator.autoscaling === undefined
+      ? []
+      : [unsupported("spec.orchestrator.autoscaling", "remove it: its journal has one writer")],
   (spec) =>
     spec.orchestrator.storage.type === "PostgreSQL"
       ? [unsupported("spec.orchestrator.storage.type PostgreSQL", "use Volume")]

@@ -1,5 +1,6 @@
+import { z } from "zod";
 import { KubeCallError } from "#runtime/kube/errors.ts";
-import { AGENT_DEPLOYMENTS, CORE_EVENTS, EVENTS, POD_USAGES } from "#runtime/kube/resources.ts";
+import { AGENT_DEPLOYMENTS, CORE_EVENTS, DEPLOYMENTS, EVENTS, POD_USAGES } from "#runtime/kube/resources.ts";
 import {
   isRecord,
   type KubeClient,
@@ -13,6 +14,8 @@ import { type Action, isInPlace } from "./diff.ts";
 /** One field manager per subsystem: what a manager stops applying, it gives up. */
 const FIELD_MANAGERS = {
   children: "supercargo-operator-children",
+  /** Keeps the replicas that the children's manager no longer applies, until an autoscaler writes its own. */
+  handover: "supercargo-handover",
   status: "supercargo-operator-status",
   /** PodUsage.spec.control. */
   control: "supercargo-operator",
@@ -92,6 +95,7 @@ async function applyChild(
 ): Promise<{ object?: KubeObject; refused?: KubeError }> {
   const { ref, object } = action.desired;
   const what = `apply ${ref.kind} ${object.metadata.name}`;
+  if (ref === DEPLOYMENTS && action.live !== undefined) await handOverReplicas(client, object, signal);
   const applied = await client.apply(ref, object, { fieldManager: FIELD_MANAGERS.children, force: true, signal });
   if (!applied.ok) return refusedOrThrow(what, applied.error);
   if (isInPlace(object, applied.value)) return { object: applied.value };
@@ -101,6 +105,47 @@ async function applyChild(
   const patch = { apiVersion, kind, metadata: { name: metadata.name, namespace: metadata.namespace }, ...body };
   const patched = await client.patchMerge(ref, patch, { fieldManager: FIELD_MANAGERS.children, signal });
   return patched.ok ? { object: patched.value } : refusedOrThrow(what, patched.error);
+}
+
+/**
+ * A field that its owner stops applying goes back to its default: a Deployment of six pods would fall to one on the day its
+ * autoscaler begins. Another manager applies the number that is there before we let go of it.
+ */
+async function handOverReplicas(client: KubeClient, desired: KubeObject, signal: AbortSignal): Promise<void> {
+  if (isRecord(desired["spec"]) && desired["spec"]["replicas"] !== undefined) return;
+  const { apiVersion, kind, metadata } = desired;
+  const { name, namespace } = metadata;
+  const found = await client.get(DEPLOYMENTS, { namespace, name }, { signal });
+  if (!found.ok) {
+    if (found.error.kind === "NotFound") return;
+    throw new KubeCallError(`read ${kind} ${name}`, found.error);
+  }
+  const live = deploymentSchema.parse(found.value);
+  if (!live.metadata.managedFields.some((entry) => entry.manager === FIELD_MANAGERS.children && ownsReplicas(entry)))
+    return;
+  const kept = { apiVersion, kind, metadata: { name, namespace }, spec: { replicas: live.spec.replicas } };
+  const applied = await client.apply(DEPLOYMENTS, kept, {
+    fieldManager: FIELD_MANAGERS.handover,
+    force: false,
+    signal,
+  });
+  if (!applied.ok) throw new KubeCallError(`hand over the replicas of ${name}`, applied.error);
+}
+
+const deploymentSchema = z.object({
+  metadata: z.object({
+    managedFields: z.array(
+      z.object({
+        manager: z.string().optional(),
+        fieldsV1: z.object({ "f:spec": z.looseObject({ "f:replicas": z.unknown().optional() }).optional() }).optional(),
+      }),
+    ),
+  }),
+  spec: z.object({ replicas: z.int() }),
+});
+
+function ownsReplicas(entry: z.output<typeof deploymentSchema>["metadata"]["managedFields"][number]): boolean {
+  return entry.fieldsV1?.["f:spec"]?.["f:replicas"] !== undefined;
 }
 
 async function deleteChild(

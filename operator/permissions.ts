@@ -22,6 +22,7 @@ export const AGENT_PERMISSIONS: readonly Permission[] = [
   { group: "", resource: "serviceaccounts", verbs: APPLIED },
   { group: "", resource: "services", verbs: APPLIED },
   { group: "apps", resource: "deployments", verbs: APPLIED },
+  { group: "autoscaling", resource: "horizontalpodautoscalers", verbs: APPLIED },
   { group: "networking.k8s.io", resource: "networkpolicies", verbs: APPLIED },
   { group: "policy", resource: "poddisruptionbudgets", verbs: APPLIED },
   { group: "rbac.authorization.k8s.io", resource: "rolebindings", verbs: APPLIED },

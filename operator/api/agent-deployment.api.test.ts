@@ -220,6 +220,23 @@ const cases: readonly (readonly [string, Fields, readonly string[]])[] = [
     invalid("spec.orchestrator: Invalid value: replicas and autoscaling exclude each other"),
   ],
   [
+    "an autoscaler without room",
+    { gateway: { autoscaling: { minReplicas: 3, maxReplicas: 2 } } },
+    invalid("spec.gateway.autoscaling.maxReplicas: Invalid value: maxReplicas must be at least minReplicas"),
+  ],
+  [
+    "an autoscaler that could measure nothing",
+    {
+      gateway: {
+        autoscaling: { minReplicas: 1, maxReplicas: 2 },
+        resources: { requests: { memory: "128Mi" } },
+      },
+    },
+    invalid(
+      "spec.gateway.resources: Invalid value: resources.requests.cpu must be set where autoscaling is: it is what use is measured by",
+    ),
+  ],
+  [
     "a variable that is ours",
     { gateway: { extraEnv: [{ name: "NODE_OPTIONS", value: "x" }] } },
     invalid(

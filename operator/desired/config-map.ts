@@ -42,7 +42,7 @@ export function renderConfig(input: DesiredInput): RenderedConfig {
 
 function gatewayConfig(input: DesiredInput): GatewayConfig {
   const { agent, spec } = input;
-  const pods = replicasOf(spec, "gateway");
+  const pods = gatewaysMax(spec);
   return {
     agent: { namespace: agent.namespace, name: agent.name },
     models: spec.models.map((model) => ({
@@ -69,6 +69,12 @@ function gatewayConfig(input: DesiredInput): GatewayConfig {
       : {}),
     serviceIdentity: serviceIdentity(input, "gateway"),
   };
+}
+
+/** Each pod has its share of a rate: the more there may be, the smaller it is. */
+function gatewaysMax(spec: DesiredInput["spec"]): number {
+  const replicas = replicasOf(spec, "gateway");
+  return replicas === "Autoscaled" ? (spec.gateway.autoscaling?.maxReplicas ?? 1) : replicas;
 }
 
 function orchestratorConfig(input: DesiredInput): OrchestratorConfig {

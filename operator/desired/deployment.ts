@@ -39,13 +39,14 @@ const CONTAINER_SECURITY = {
 export function deployments(input: DesiredInput): DesiredObject[] {
   return COMPONENTS.map((component) => {
     const workload = input.spec[component];
+    const replicas = replicasOf(input.spec, component);
     return child(input.agent, {
       ref: DEPLOYMENTS,
       name: childName(input.agent, component),
       component,
       body: {
         spec: {
-          replicas: replicasOf(input.spec, component),
+          ...(replicas === "Autoscaled" ? {} : { replicas }),
           revisionHistoryLimit: 3,
           progressDeadlineSeconds: 600,
           strategy: strategy(component),

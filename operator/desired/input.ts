@@ -30,11 +30,12 @@ export interface DesiredInput {
   readonly usages: readonly PodUsageOwner[];
 }
 
-/** Pods that should run now. Revoked leaves one gateway to answer 403. */
-export function replicasOf(spec: AgentDeploymentSpec, component: Component): number {
-  const revoked = spec.mode === "Revoked";
-  if (component === "gateway") return revoked ? 1 : (spec.gateway.replicas ?? 2);
-  return revoked ? 0 : (spec.orchestrator.replicas ?? 1);
+/** Pods that should run now, or that others decide. Revoked leaves one gateway to answer 403, whatever the load. */
+export function replicasOf(spec: AgentDeploymentSpec, component: Component): number | "Autoscaled" {
+  if (spec.mode === "Revoked") return component === "gateway" ? 1 : 0;
+  const { replicas, autoscaling } = spec[component];
+  if (autoscaling !== undefined) return "Autoscaled";
+  return replicas ?? (component === "gateway" ? 2 : 1);
 }
 
 /** The account whose token a component's pods carry. */

@@ -1,3 +1,4 @@
+import { autoscalers } from "./autoscaler.ts";
 import { renderConfig } from "./config-map.ts";
 import { deployments } from "./deployment.ts";
 import { roleBinding, serviceAccounts } from "./identity.ts";
@@ -22,6 +23,7 @@ export function desiredObjects(input: DesiredInput): {
       ...journalClaim(input),
       ...services(input),
       ...deployments(input),
+      ...autoscalers(input),
       ...podDisruptionBudgets(input),
     ],
   };

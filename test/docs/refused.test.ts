@@ -27,7 +27,6 @@ const { spec } = sampleInput({
     host: "a.example.com",
   },
   approvals: { callers: "Allowed" },
-  gateway: { autoscaling: { minReplicas: 1, maxReplicas: 2 } },
   orchestrator: {
     autoscaling: { minReplicas: 1, maxReplicas: 2 },
     storage: { type: "PostgreSQL", postgreSQL: { secretRef: { name: "a", key: "b" } } },

@@ -35,11 +35,38 @@ const envSchema = z
     }),
   );
 
+const autoscalingSchema = z
+  .object({
+    minReplicas: z.int32().min(1).max(100),
+    maxReplicas: z.int32().min(1).max(100),
+    cpuUtilizationPercent: z
+      .int32()
+      .min(10)
+      .max(100)
+      .default(70)
+      .describe("CPU that the container uses on average, in percent of what it requests, above which pods are added."),
+  })
+  .meta(
+    cel({
+      rule: "self.maxReplicas >= self.minReplicas",
+      message: "maxReplicas must be at least minReplicas",
+      fieldPath: ".maxReplicas",
+      reason: "FieldValueInvalid",
+    }),
+  )
+  .describe("Number of pods by a HorizontalPodAutoscaler; excludes replicas.");
+
 /** Kept apart, as `.extend()` drops the rules of the schema that it extends. */
 export const workloadRules = [
   {
     rule: "!(has(self.replicas) && has(self.autoscaling))",
     message: "replicas and autoscaling exclude each other",
+    reason: "FieldValueInvalid",
+  },
+  {
+    rule: "!has(self.autoscaling) || !has(self.resources) || (has(self.resources.requests) && 'cpu' in self.resources.requests)",
+    message: "resources.requests.cpu must be set where autoscaling is: it is what use is measured by",
+    fieldPath: ".resources",
     reason: "FieldValueInvalid",
   },
 ] as const;
@@ -48,10 +75,7 @@ export const workloadRules = [
 export const workloadSchema = z
   .object({
     replicas: z.int32().min(0).max(100).optional().describe("Fixed number of pods; excludes autoscaling."),
-    autoscaling: z
-      .object({ minReplicas: z.int32().min(1).max(100), maxReplicas: z.int32().min(1).max(100) })
-      .optional()
-      .describe("Leaves replicas to a HorizontalPodAutoscaler of yours."),
+    autoscaling: autoscalingSchema.optional(),
     resources: z
       .object({ requests: quantityMapSchema.optional(), limits: quantityMapSchema.optional() })
       .optional()

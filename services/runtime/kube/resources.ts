@@ -37,6 +37,11 @@ export const POD_DISRUPTION_BUDGETS = named(
   "poddisruptionbudgets",
   "PodDisruptionBudget",
 );
+export const HORIZONTAL_POD_AUTOSCALERS = named(
+  { group: "autoscaling", version: "v2" },
+  "horizontalpodautoscalers",
+  "HorizontalPodAutoscaler",
+);
 export const ROLE_BINDINGS = named(
   { group: "rbac.authorization.k8s.io", version: "v1" },
   "rolebindings",
