@@ -30,6 +30,7 @@ export const ERRORS = {
   upstream_error: { status: 502, type: "upstream_error", next: "retry" },
   upstream_refused_credential: { status: 502, type: "upstream_error", next: "stop" },
   upstream_timeout: { status: 504, type: "upstream_error", next: "retry" },
+  upstream_unavailable: { status: 503, type: "upstream_error", next: "wait" },
   /** Only inside a stream that had begun: the status was 200 by then. */
   stream_interrupted: { status: 502, type: "upstream_error", next: "retry" },
   not_ready: { status: 503, type: "server_error", next: "wait" },
@@ -130,7 +131,7 @@ export function errorHeaders(
   const waitMs = retryAfterMs ?? (next === "wait" ? RETRY_AFTER_DEFAULT_MS : undefined);
   return {
     ...challenge(code),
-    ...(next === "stop" ? { "x-should-retry": "false" } : {}),
+    ...(next === "stop" || (waitMs ?? 0) > OBEYED_WAIT_MAX_MS ? { "x-should-retry": "false" } : {}),
     ...(waitMs === undefined
       ? {}
       : { "retry-after": String(Math.ceil(waitMs / 1000)), "retry-after-ms": String(Math.ceil(waitMs)) }),
@@ -145,3 +146,5 @@ function challenge(code: ErrorCode): Record<string, string> {
 }
 
 const RETRY_AFTER_DEFAULT_MS = 2000;
+/** Instead of a longer wait the `openai` SDK takes its own, of seconds. */
+const OBEYED_WAIT_MAX_MS = 60_000;

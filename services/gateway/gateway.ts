@@ -5,6 +5,7 @@ import type { AuditLog } from "./telemetry/audit-log.ts";
 import type { Books } from "./limits/books.ts";
 import type { Meter } from "./limits/count.ts";
 import type { UpstreamCredentials } from "./upstream/credentials.ts";
+import type { Deployments } from "./deployments/deployments.ts";
 import type { Guardrails } from "./guardrails/guardrails.ts";
 import type { Live } from "./live.ts";
 import type { GatewayMetrics } from "./telemetry/metrics.ts";
@@ -28,6 +29,7 @@ export interface Gateway {
   readonly tracer?: Tracer | undefined;
   readonly upstreams: Upstreams;
   readonly credentials: UpstreamCredentials;
+  readonly deployments: Deployments;
   /** Our token for calls to the orchestrator. */
   readonly serviceToken: () => string | undefined;
   readonly guardrails: Guardrails;

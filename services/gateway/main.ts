@@ -18,6 +18,7 @@ import { answerClientErrors } from "./wire/client-error.ts";
 import { type GatewayEnv, gatewayEnvSchema } from "./config.ts";
 import { createMeter, GATEWAY_DIMENSIONS } from "./limits/count.ts";
 import { createUpstreamCredentials, parseSecret } from "./upstream/credentials.ts";
+import { createDeployments } from "./deployments/deployments.ts";
 import { drain } from "./drain.ts";
 import { type Gateway, TIMEOUTS } from "./gateway.ts";
 import { createGuardrails } from "./guardrails/guardrails.ts";
@@ -52,12 +53,14 @@ const entra = createEntraCredential({ scope: OPENAI_SCOPE, clock, random: Math.r
 const credentials = createUpstreamCredentials(entra);
 const upstreams = createUpstreams();
 const issuers = createIssuers({ client: createJwksClient(), clock, random: Math.random, log });
+const deployments = createDeployments({ clock, log });
 const serviceToken = watchFile(env.SUPERCARGO_SERVICE_TOKEN_FILE, parseSecret);
 
 /** What hangs on the configuration beside the hot path. */
 function applySnapshot(snapshot: Snapshot): void {
   credentials.retain(secretFiles(snapshot));
   upstreams.retain(poolIds(snapshot));
+  deployments.retain(snapshot.models.values());
   issuers.retain(snapshot.config.oidc ?? []);
   if (needsWorkloadIdentity(snapshot)) entra.start();
 }
@@ -96,10 +99,11 @@ const gateway: Gateway = {
   books: createBooks({ meter, audit, clock, inFlight: () => turns.size }),
   live,
   meter,
-  metrics: createGatewayMetrics(metrics.registry),
+  metrics: createGatewayMetrics(metrics.registry, deployments.grades),
   tracer,
   upstreams,
   credentials,
+  deployments,
   serviceToken: () => serviceToken.current()?.value,
   guardrails: createGuardrails({ upstreams, credentials, clock, random: Math.random }),
   rates: createRates(),

@@ -51,8 +51,7 @@ describe("an upstream's answer", () => {
       expect(await answer.json()).toMatchObject({
         error: {
           code: "upstream_error",
-          message:
-            "Cannot use the upstream's answer as its status must be 2xx and its content-encoding absent: current value is 200, gzip",
+          message: `Cannot use the upstream's answer as its status must be 2xx, its content-encoding absent and its content-type JSON or an event stream: current value is 200, gzip, ${type}`,
         },
       });
     });

@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import { METRICS } from "#core/metric-names.ts";
+import type { Deployments } from "../deployments/deployments.ts";
 import { createGenAiMetrics, DURATION_SECONDS, type FindModelMetrics } from "./gen-ai.ts";
 
 /** What people and dashboards see. Every label value comes from a closed set or from the configuration. */
@@ -8,6 +9,8 @@ export interface GatewayMetrics {
   readonly refusals: Counter<"reason">;
   readonly inFlight: Gauge;
   readonly upstreamErrors: Counter<"model" | "deployment" | "reason">;
+  readonly retries: Counter<"model" | "reason">;
+  readonly fallbacks: Counter<"model" | "deployment" | "reason">;
   readonly streamsCut: Counter<"side">;
   readonly guardrailChecks: Counter<"guardrail" | "phase" | "action">;
   readonly guardrailFailures: Counter<"guardrail" | "reason">;
@@ -23,8 +26,10 @@ export interface GatewayMetrics {
 /** From 50 µs to 250 ms. */
 const OVERHEAD_SECONDS = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25];
 
-export function createGatewayMetrics(registry: Registry): GatewayMetrics {
+/** `grades`: how each deployment does, asked for at each scrape. */
+export function createGatewayMetrics(registry: Registry, grades: Deployments["grades"] = () => []): GatewayMetrics {
   const registers = [registry];
+  registerDeploymentState(registry, grades);
   const counter = <T extends string>(name: string, help: string, labelNames: readonly T[]): Counter<T> =>
     new Counter({ name, help, labelNames, registers });
   return {
@@ -49,6 +54,15 @@ export function createGatewayMetrics(registry: Registry): GatewayMetrics {
       "deployment",
       "reason",
     ]),
+    retries: counter(METRICS.gatewayRetries, "Attempts after a failed one, by why that had failed.", [
+      "model",
+      "reason",
+    ]),
+    fallbacks: counter(
+      METRICS.gatewayFallbacks,
+      "Attempts at another deployment than the first choice: that one had failed, or was known to be unavailable.",
+      ["model", "deployment", "reason"],
+    ),
     streamsCut: counter(METRICS.gatewayStreamsCut, "Answers that ended early, by who ended them.", ["side"]),
     guardrailChecks: counter(METRICS.gatewayGuardrailChecks, "Guardrails that were asked, by what it led to.", [
       "guardrail",
@@ -85,4 +99,18 @@ export function createGatewayMetrics(registry: Registry): GatewayMetrics {
       registers,
     }),
   };
+}
+
+function registerDeploymentState(registry: Registry, grades: Deployments["grades"]): void {
+  new Gauge({
+    name: METRICS.gatewayDeploymentState,
+    help: "How a deployment of a model does, as this pod sees it: 0 healthy, 1 partial, 2 outage.",
+    labelNames: ["model", "deployment"],
+    registers: [registry],
+    collect() {
+      // What left the configuration is gone.
+      this.reset();
+      for (const { model, deployment, grade } of grades()) this.set({ model, deployment }, grade);
+    },
+  });
 }

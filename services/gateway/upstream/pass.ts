@@ -32,9 +32,25 @@ export function answerHeaders(gateway: Gateway, turn: Turn, head: AnswerHead): R
   return headers;
 }
 
-/** Whether an answer can be passed on and counted: a success that is not compressed, since usage is read in its bytes. */
+/**
+ * Whether an answer can be passed on and counted: a success that is not compressed, since usage is read in its bytes, and no page
+ * of a proxy for people.
+ */
 export function isUsable({ status, headers }: AnswerHead): boolean {
-  return status >= 200 && status <= 299 && (headers["content-encoding"] ?? "identity") === "identity";
+  if (status < 200 || status > 299 || (headers["content-encoding"] ?? "identity") !== "identity") return false;
+  const type = headers["content-type"];
+  return type === undefined || /json|event-stream/i.test(type);
+}
+
+/** The answer to a client when an upstream's own cannot be used, or is a redirect, which nobody follows. */
+export function unusable({ status, headers }: AnswerHead): Refusal {
+  const encoding = (headers["content-encoding"] ?? "none").slice(0, 32);
+  const type = (headers["content-type"] ?? "none").slice(0, 64);
+  const allowed = "its status must be 2xx, its content-encoding absent and its content-type JSON or an event stream";
+  return new Refusal(
+    "upstream_error",
+    `Cannot use the upstream's answer as ${allowed}: current value is ${status}, ${encoding}, ${type}`,
+  );
 }
 
 export function isEventStream(head: AnswerHead): boolean {
@@ -57,11 +73,7 @@ export function passDeclined(
       "upstream_refused_credential",
       `Cannot call the upstream as it refused our credential with ${head.status}`,
     );
-  if (head.status < 400) {
-    const encoding = head.headers["content-encoding"] ?? "none";
-    const facts = `its status must be 2xx and its content-encoding absent: current value is ${head.status}, ${encoding.slice(0, 32)}`;
-    throw new Refusal("upstream_error", `Cannot use the upstream's answer as ${facts}`);
-  }
+  if (head.status < 400) throw unusable(head);
   turn.response.writeHead(head.status, {
     ...answerHeaders(gateway, turn, head),
     "content-length": String(body.length),
