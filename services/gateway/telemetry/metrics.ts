@@ -30,8 +30,7 @@ const OVERHEAD_SECONDS = [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005
 export function createGatewayMetrics(registry: Registry, grades: Deployments["grades"] = () => []): GatewayMetrics {
   const registers = [registry];
   registerDeploymentState(registry, grades);
-  const counter = <T extends string>(name: string, help: string, labelNames: readonly T[]): Counter<T> =>
-    new Counter({ name, help, labelNames, registers });
+  const counter = counterIn(registers);
   return {
     requests: counter(METRICS.gatewayRequests, "Requests by route, status class and reason.", [
       "route",
@@ -49,20 +48,7 @@ export function createGatewayMetrics(registry: Registry, grades: Deployments["gr
       "unit",
     ]),
     inFlight: new Gauge({ name: METRICS.gatewayInFlight, help: "Requests that have begun and not ended.", registers }),
-    upstreamErrors: counter(METRICS.gatewayUpstreamErrors, "Failed attempts, before any retry.", [
-      "model",
-      "deployment",
-      "reason",
-    ]),
-    retries: counter(METRICS.gatewayRetries, "Attempts after a failed one, by why that had failed.", [
-      "model",
-      "reason",
-    ]),
-    fallbacks: counter(
-      METRICS.gatewayFallbacks,
-      "Attempts at another deployment than the first choice: that one had failed, or was known to be unavailable.",
-      ["model", "deployment", "reason"],
-    ),
+    ...attemptMetrics(registers),
     streamsCut: counter(METRICS.gatewayStreamsCut, "Answers that ended early, by who ended them.", ["side"]),
     guardrailChecks: counter(METRICS.gatewayGuardrailChecks, "Guardrails that were asked, by what it led to.", [
       "guardrail",
@@ -113,4 +99,30 @@ function registerDeploymentState(registry: Registry, grades: Deployments["grades
       for (const { model, deployment, grade } of grades()) this.set({ model, deployment }, grade);
     },
   });
+}
+
+/** What became of attempts at models. */
+function attemptMetrics(registers: Registry[]): Pick<GatewayMetrics, "upstreamErrors" | "retries" | "fallbacks"> {
+  const counter = counterIn(registers);
+  return {
+    upstreamErrors: counter(METRICS.gatewayUpstreamErrors, "Failed attempts, before any retry.", [
+      "model",
+      "deployment",
+      "reason",
+    ]),
+    retries: counter(METRICS.gatewayRetries, "Attempts after a failed one, by why that had failed.", [
+      "model",
+      "reason",
+    ]),
+    fallbacks: counter(
+      METRICS.gatewayFallbacks,
+      "Attempts at another deployment than the first choice: that one had failed, or was known to be unavailable.",
+      ["model", "deployment", "reason"],
+    ),
+  };
+}
+
+function counterIn(registers: Registry[]) {
+  return <T extends string>(name: string, help: string, labelNames: readonly T[]): Counter<T> =>
+    new Counter({ name, help, labelNames, registers });
 }
