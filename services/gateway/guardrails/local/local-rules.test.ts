@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CLEAN } from "../check.ts";
-import { createLocalCheck, type LocalRules } from "./local-rules.ts";
+import { createLocalCheck } from "./local-rules.ts";
+import type { LocalRules } from "./matcher.ts";
 
 const ALL: LocalRules = { detect: ["Secrets", "Cards", "Emails"], denyWords: [], allowWords: [] };
 const run = (text: string, rules: Partial<LocalRules> = {}) =>
