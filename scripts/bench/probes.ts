@@ -3,45 +3,51 @@
  * each did; facts, no measurement of speed.
  */
 import { startPortkey } from "../../test/probes/portkey.ts";
-import type { Facts } from "../../test/probes/probe.ts";
-import { probes, runProbe } from "../../test/probes/table.ts";
+import type { Facts, Verdict } from "../../test/probes/probe.ts";
+import { PROBES, runProbe } from "../../test/probes/table.ts";
 import { startOurs, type StartTarget } from "../../test/probes/target.ts";
 import { table } from "./gateway/report.ts";
 
-const MIXED_REQUESTS = 10_000;
 const GATEWAYS: Readonly<Record<string, StartTarget>> = { ours: startOurs, portkey: startPortkey };
 
 interface Answer {
-  readonly isRight: boolean;
+  readonly verdict: Verdict;
   readonly facts: Facts;
 }
 
+/** One line of the table: what each gateway did. */
 interface Line {
   readonly probe: string;
   readonly right: string;
   readonly answers: Readonly<Record<string, Answer>>;
 }
 
-/** One line for each probe; all gateways when none is named. */
+/** One line for each probe; all gateways when none is named. Throws for a name that is none. */
 export async function benchProbes(names: readonly string[]): Promise<readonly Line[]> {
+  const unknown = names.find((name) => !(name in GATEWAYS));
+  if (unknown !== undefined)
+    throw new Error(
+      `Cannot probe as a gateway must be ${Object.keys(GATEWAYS).join(" or ")}: current value is ${unknown}`,
+    );
   const asked = Object.entries(GATEWAYS).filter(([name]) => names.length === 0 || names.includes(name));
   const lines: Line[] = [];
-  for (const probe of probes(MIXED_REQUESTS)) {
+  for (const probe of PROBES) {
     const answers: Record<string, Answer> = {};
     for (const [name, start] of asked) answers[name] = await runProbe(probe, start);
     lines.push({ probe: probe.name, right: probe.right, answers });
     console.error(`Probed ${probe.name}`);
   }
-  const rows = lines.map(({ probe, right, answers }) => ({
-    probe,
-    right,
-    ...Object.fromEntries(Object.entries(answers).map(([name, answer]) => [name, toText(answer)])),
-  }));
-  console.error(table("Probes", rows));
+  console.error(table("Probes", lines.map(toRow)));
   return lines;
 }
 
-function toText({ isRight, facts }: Answer): string {
-  const told = Object.entries(facts).map(([name, value]) => `${name} ${value}`);
-  return `${isRight ? "right" : "not so"}: ${told.join("; ")}`;
+function toRow({ probe, right, answers }: Line): Record<string, string> {
+  const told = Object.entries(answers).map(([name, { verdict, facts }]) => [name, `${verdict}: ${toText(facts)}`]);
+  return { probe, right, ...Object.fromEntries(told) };
+}
+
+function toText(facts: Facts): string {
+  return Object.entries(facts)
+    .map(([name, value]) => `${name} ${value}`)
+    .join("; ");
 }

@@ -1,7 +1,5 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
-import OpenAI from "openai";
-import { z } from "zod";
 import { decodeCounterFile } from "#core/counter-record.ts";
 import {
   AUDIENCE,
@@ -13,116 +11,10 @@ import {
   TENANT,
   type TestIssuer,
 } from "../../services/gateway/identity/test-issuer.ts";
-import { API_KEY, control, difference } from "../../services/gateway/test-world.ts";
+import { API_KEY, control } from "../../services/gateway/test-world.ts";
 import { numberOf, type Probe, waitFor } from "./probe.ts";
-import { chatTo, type Models, post } from "./target.ts";
+import { chatTo, post } from "./target.ts";
 import { answerWhole } from "./upstream.ts";
-
-const tallySchema = z.object({
-  deployments: z.array(
-    z.object({
-      completed: z.object({ requests: z.number(), inputTokens: z.number(), outputTokens: z.number() }),
-      cut: z.object({ requests: z.number(), inputTokens: z.number(), outputTokens: z.number() }),
-    }),
-  ),
-});
-
-interface Tally {
-  readonly requests: number;
-  readonly cut: number;
-  readonly wholeInput: number;
-  readonly wholeOutput: number;
-  readonly cutOutput: number;
-  readonly cutInput: number;
-}
-
-/** What the emulator's model has sent. */
-async function tallyOf({ emulator }: Models): Promise<Tally> {
-  const answer = await fetch(`${emulator.controlUrl}/control/model/tally`);
-  const { deployments } = tallySchema.parse(await answer.json());
-  const sum = (of: (each: (typeof deployments)[number]) => number): number =>
-    deployments.reduce((total, each) => total + of(each), 0);
-  return {
-    requests: sum((each) => each.completed.requests + each.cut.requests),
-    cut: sum((each) => each.cut.requests),
-    wholeInput: sum((each) => each.completed.inputTokens),
-    wholeOutput: sum((each) => each.completed.outputTokens),
-    cutOutput: sum((each) => each.cut.outputTokens),
-    cutInput: sum((each) => each.cut.inputTokens),
-  };
-}
-
-/** Every tenth leaves; chat and responses, streams and whole answers take turns. */
-async function askMixed(client: OpenAI, index: number): Promise<void> {
-  const leaves = index % 10 === 0;
-  const isStream = leaves || index % 4 !== 1;
-  const content = leaves ? "[[tokens 400]] [[delay 4]]" : `[[tokens ${5 + (index % 30)}]]`;
-  const isChat = Math.floor(index / 10) % 2 === 0;
-  if (!isStream) {
-    if (isChat) await client.chat.completions.create({ model: "emulated", messages: [{ role: "user", content }] });
-    else await client.responses.create({ model: "emulated", input: content });
-    return;
-  }
-  const stream = isChat
-    ? await client.chat.completions.create({
-        model: "emulated",
-        messages: [{ role: "user", content }],
-        stream: true,
-      })
-    : await client.responses.create({ model: "emulated", input: content, stream: true });
-  let seen = 0;
-  for await (const _ of stream) {
-    seen += 1;
-    if (leaves && seen === 8) break;
-  }
-}
-
-const AT_ONCE = 50;
-/** Tokens of a cut stream that the model had sent and the gateway not yet read, or not as text. */
-const CUT_TOKENS_MAX = 6;
-
-/** `requests` in all. Counted exactly where the answer came whole; a cut one by what had come. */
-export function mixedStreams(requests: number): Probe {
-  return {
-    name: `${requests.toLocaleString("en")} mixed streams and answers, every tenth cancelled`,
-    right: "counted = sent, cancelled within the estimate",
-    async observe(target, models) {
-      const { own } = target;
-      if (own === undefined) return { counted: "nothing" };
-      const client = new OpenAI({ baseURL: `${target.url}/v1`, apiKey: API_KEY, maxRetries: 0 });
-      const before = await own.gateway.usage();
-      for (let start = 0; start < requests; start += AT_ONCE)
-        await Promise.all(Array.from({ length: AT_ONCE }, (_, index) => askMixed(client, start + index)));
-      await waitFor(async () => (await tallyOf(models)).requests === requests, 10_000);
-      await waitFor(
-        async () => (await own.gateway.metrics()).includes("supercargo_gateway_in_flight_requests 0"),
-        5_000,
-      );
-      const sent = await tallyOf(models);
-      const counted = difference(await own.gateway.usage(), before);
-      return {
-        requests: counted["model_requests"] ?? 0,
-        cut: sent.cut,
-        sentWhole: sent.wholeOutput,
-        sentCut: sent.cutOutput,
-        counted: counted["output_tokens"] ?? 0,
-        sentInput: sent.wholeInput + sent.cutInput,
-        countedInput: counted["input_tokens"] ?? 0,
-      };
-    },
-    isRight: (facts) => {
-      const { sentWhole, sentCut, counted, cut } = facts;
-      const most = numberOf(sentWhole) + numberOf(sentCut);
-      return (
-        facts["requests"] === requests &&
-        numberOf(cut) >= requests / 20 &&
-        numberOf(counted) <= most &&
-        numberOf(counted) >= most - CUT_TOKENS_MAX * numberOf(cut) &&
-        numberOf(facts["countedInput"]) >= numberOf(facts["sentInput"])
-      );
-    },
-  };
-}
 
 const PARALLEL = 200;
 const OUTPUT_CAP = 26;
@@ -152,7 +44,11 @@ export const hardLimit: Probe = {
     const statuses = await Promise.all(Array.from({ length: PARALLEL }, () => ask(OUTPUT_CAP)));
     const admitted = statuses.filter((status) => status === 200).length;
     const left = OUTPUT_LIMIT - ((await own?.gateway.usage())?.["output_tokens"] ?? 0);
-    const facts = { admitted, admittedTokens: admitted * OUTPUT_CAP, limit: own === undefined ? "none" : OUTPUT_LIMIT };
+    const facts = {
+      admitted,
+      admittedTokens: admitted * OUTPUT_CAP,
+      ...(own === undefined ? { absent: "limits" } : {}),
+    };
     return { ...facts, left, oneMoreThanLeft: await ask(left + 1), allThatIsLeft: await ask(left) };
   },
   isRight: ({ admitted, admittedTokens, left, oneMoreThanLeft, allThatIsLeft }) =>
@@ -185,7 +81,8 @@ export const credentials: Probe = {
       await answer.text();
       return answer.status;
     };
-    if (own === undefined) return { anyKey: await statusOf("sk-nobody-gave-this") };
+    if (own === undefined)
+      return { anyKey: await statusOf("sk-nobody-gave-this"), absent: "keys and tokens of clients" };
     await waitFor(async () => (await own.gateway.ready()).status === 200, 5_000);
     const known = await tokenOf();
     const facts = { known: await statusOf(known), expired: await statusOf(await tokenOf(-600)) };

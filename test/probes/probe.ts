@@ -1,7 +1,10 @@
 import type { Models, ProbeTarget, TargetOptions } from "./target.ts";
 
-/** What was seen, in the order in which it is told. */
+/** What was seen, in the order in which it is told. `absent` names what this gateway has not at all. */
 export type Facts = Readonly<Record<string, string | number | boolean>>;
+
+/** `absent`: the gateway does not claim to do this, so that it does nothing wrong. */
+export type Verdict = "right" | "wrong" | "absent";
 
 /** One line of the table of probes: a question to any gateway, whose facts are judged afterwards. */
 export interface Probe {
@@ -32,6 +35,7 @@ export async function waitFor(look: () => boolean | Promise<boolean>, withinMs: 
   return undefined;
 }
 
+/** A fact as a number; NaN, which no comparison holds for, where it is none. */
 export function numberOf(value: string | number | boolean | undefined): number {
   return typeof value === "number" ? value : Number.NaN;
 }

@@ -122,14 +122,14 @@ const FILTER_DOWN = { messages: [{ role: "user", content: "[[say Not judged]] [[
 async function askUnfiltered(target: ProbeTarget): Promise<Facts> {
   const answer = await post(target, "emulated", { body: chatTo("emulated", FILTER_DOWN) });
   const text = await answer.text();
-  const line = target.own?.gateway.audit().some((each) => each["contentFilter"] === "down");
+  const passed = text.includes("Not judged");
+  if (target.own === undefined) return { status: answer.status, passed, absent: "a policy, metric or record for it" };
+  const line = target.own.gateway.audit().some((each) => each["contentFilter"] === "down");
   return {
     status: answer.status,
-    passed: text.includes("Not judged"),
-    audit: line ?? false,
-    metric: /^supercargo_gateway_content_filter_down_total\{.*\} [1-9]/m.test(
-      (await target.own?.gateway.metrics()) ?? "",
-    ),
+    passed,
+    audit: line,
+    metric: /^supercargo_gateway_content_filter_down_total\{.*\} [1-9]/m.test(await target.own.gateway.metrics()),
   };
 }
 
@@ -152,9 +152,9 @@ export const filterDownRefused: Probe = {
 
 export const upstreamHeaders: Probe = {
   name: "headers seen upstream",
-  right: "only ours, no client credential",
+  right: "none of the client's but its request id, no client credential",
   async observe(target, { first }) {
-    const headers = {
+    const sent: Record<string, string> = {
       "user-agent": "spy",
       "x-stainless-lang": "js",
       cookie: `session=${CLIENT_SECRET}`,
@@ -162,21 +162,18 @@ export const upstreamHeaders: Probe = {
       "x-secret": CLIENT_SECRET,
       "x-request-id": "mine-1",
     };
-    await (await post(target, "one", { body: chatTo("one"), headers })).text();
+    await (await post(target, "one", { body: chatTo("one"), headers: sent })).text();
     const seen = first.requests[0]?.headers ?? {};
-    const text = JSON.stringify(seen);
-    const own = target.own === undefined ? undefined : target.headers("one")["authorization"]?.replace("Bearer ", "");
+    const credentials = Object.values(target.headers("one"));
     return {
       names: Object.keys(seen).sort().join(" "),
-      clientSecret: text.includes(CLIENT_SECRET) || (own !== undefined && text.includes(own)),
-      userAgent: seen["user-agent"] ?? "-",
-      requestId: String(seen["x-request-id"] ?? "-"),
+      ofClient: Object.keys(sent)
+        .filter((name) => seen[name] === sent[name])
+        .join(" "),
+      credential: Object.values(seen).some((value) => credentials.includes(String(value))),
     };
   },
-  isRight: ({ names, clientSecret, requestId }) =>
-    names === "accept accept-encoding connection content-length content-type host x-request-id" &&
-    clientSecret === false &&
-    requestId === "mine-1",
+  isRight: ({ ofClient, credential }) => ofClient === "x-request-id" && credential === false,
 };
 
 /** Series of our own; those of the runtime come and go with its handles. */
@@ -203,7 +200,7 @@ export const randomNames: Probe = {
     const metrics = async (): Promise<string> => (target.own === undefined ? "" : await target.own.gateway.metrics());
     if (target.own === undefined) {
       const answer = await fetch(`${target.url}/metrics`);
-      return { metrics: `none: ${answer.status}` };
+      return { metrics: answer.status, absent: "metrics" };
     }
     const pool = new Pool(target.url, { connections: 32 });
     await sendRandom(pool, target, 0);
