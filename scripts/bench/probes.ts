@@ -6,6 +6,7 @@ import { startPortkey } from "../../test/probes/portkey.ts";
 import type { Facts, Verdict } from "../../test/probes/probe.ts";
 import { PROBES, runProbe } from "../../test/probes/table.ts";
 import { startOurs, type StartTarget } from "../../test/probes/target.ts";
+import { mixedStreams, realClients } from "../../test/probes/wide-probes.ts";
 import { table } from "./gateway/report.ts";
 
 const GATEWAYS: Readonly<Record<string, StartTarget>> = { ours: startOurs, portkey: startPortkey };
@@ -31,7 +32,7 @@ export async function benchProbes(names: readonly string[]): Promise<readonly Li
     );
   const asked = Object.entries(GATEWAYS).filter(([name]) => names.length === 0 || names.includes(name));
   const lines: Line[] = [];
-  for (const probe of PROBES) {
+  for (const probe of [...PROBES, mixedStreams, realClients]) {
     const answers: Record<string, Answer> = {};
     for (const [name, start] of asked) answers[name] = await runProbe(probe, start);
     lines.push({ probe: probe.name, right: probe.right, answers });

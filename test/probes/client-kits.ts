@@ -32,6 +32,8 @@ interface KitOptions {
   readonly baseURL: string;
   readonly apiKey: string;
   readonly maxRetries: number;
+  /** Beside the client's own. */
+  readonly headers?: Record<string, string>;
 }
 
 export type MakeKit = (options: KitOptions) => ClientKit;
@@ -39,8 +41,12 @@ export type MakeKit = (options: KitOptions) => ClientKit;
 const DESCRIPTION = "Items in stock";
 const stockSchema = z.object({ sku: z.string() });
 
+/** Both the client of its kit and what others are built upon. */
+const clientOf = ({ headers, ...options }: KitOptions): OpenAI =>
+  new OpenAI({ ...options, ...(headers === undefined ? {} : { defaultHeaders: headers }) });
+
 const openaiKit: MakeKit = (options) => {
-  const client = new OpenAI(options);
+  const client = clientOf(options);
   return {
     async ask({ api, model, text }) {
       if (api === "responses") return (await client.responses.create({ model, input: text })).output_text;
@@ -113,14 +119,15 @@ const aiSdkOpenAIKit: MakeKit = ({ maxRetries, ...options }) => {
   return aiSdkKit(maxRetries, ({ api, model }) => (api === "chat" ? provider.chat(model) : provider.responses(model)));
 };
 
-const openResponsesKit: MakeKit = ({ baseURL, apiKey, maxRetries }) => {
-  const provider = createOpenResponses({ name: "supercargo", url: `${baseURL}/responses`, apiKey });
+const openResponsesKit: MakeKit = ({ baseURL, maxRetries, ...options }) => {
+  const provider = createOpenResponses({ ...options, name: "supercargo", url: `${baseURL}/responses` });
   return aiSdkKit(maxRetries, ({ model }) => provider(model));
 };
 
-const langchainKit: MakeKit = ({ baseURL, apiKey, maxRetries }) => {
+const langchainKit: MakeKit = ({ baseURL, apiKey, maxRetries, headers = {} }) => {
+  const configuration = { baseURL, defaultHeaders: headers };
   const modelOf = ({ api, model }: Question): ChatOpenAI =>
-    new ChatOpenAI({ model, apiKey, maxRetries, configuration: { baseURL }, useResponsesApi: api === "responses" });
+    new ChatOpenAI({ model, apiKey, maxRetries, configuration, useResponsesApi: api === "responses" });
   return {
     ask: async (question) => (await modelOf(question).invoke(question.text)).text,
     async stream(question) {
@@ -147,7 +154,7 @@ const langchainKit: MakeKit = ({ baseURL, apiKey, maxRetries }) => {
 const agentsKit: MakeKit = (options) => {
   const runnerOf = ({ api }: Question): Runner =>
     new Runner({
-      modelProvider: new OpenAIProvider({ openAIClient: new OpenAI(options), useResponses: api === "responses" }),
+      modelProvider: new OpenAIProvider({ openAIClient: clientOf(options), useResponses: api === "responses" }),
       tracingDisabled: true,
     });
   const agentOf = ({ model }: Question, tools: ReturnType<typeof agentTool>[] = []) =>
@@ -183,3 +190,24 @@ export const CLIENT_KITS: Readonly<Record<string, { readonly make: MakeKit; read
   "@langchain/openai": { make: langchainKit, apis: APIS },
   "@openai/agents": { make: agentsKit, apis: APIS },
 };
+
+/**
+ * Status and code that an error of any of the clients carries: itself, in the body of the answer, or in the error that it tells
+ * of. `@ai-sdk/open-responses` parses no error whose `param` is null, as OpenAI's own often is: the body alone has its code.
+ */
+export function toldBy(error: unknown): string | undefined {
+  const found = clientErrorSchema.safeParse(error).data;
+  if (found === undefined) return undefined;
+  const status = found.status ?? found.statusCode;
+  if (status !== undefined) return `${status} ${found.code ?? /"code":"(\w+)"/.exec(found.responseBody ?? "")?.[1]}`;
+  return toldBy(found.lastError) ?? toldBy(found.cause);
+}
+
+const clientErrorSchema = z.object({
+  status: z.number().optional(),
+  statusCode: z.number().optional(),
+  code: z.string().nullish(),
+  responseBody: z.string().nullish(),
+  lastError: z.unknown().optional(),
+  cause: z.unknown().optional(),
+});

@@ -1,9 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { z } from "zod";
 import { API_KEY, eventually } from "../../services/gateway/test-world.ts";
-import { CLIENT_KITS, type ClientKit, type MakeKit } from "./client-kits.ts";
+import { CLIENT_KITS, type ClientKit, type MakeKit, toldBy } from "./client-kits.ts";
 import { type Models, type ProbeTarget, startModels, startOurs } from "./target.ts";
-import { type Answer, answerWhole, deltaEvent, RESPONSES_BEGUN, SSE } from "./upstream.ts";
+import { answerWhole, die } from "./upstream.ts";
 
 let models: Models;
 let target: ProbeTarget;
@@ -22,35 +21,6 @@ afterAll(async () => {
 
 const kitOf = (make: MakeKit, apiKey = API_KEY, maxRetries = 2): ClientKit =>
   make({ baseURL: `${target.url}/v1`, apiKey, maxRetries });
-
-/**
- * Status and code that an error of any of the clients carries: itself, in the body of the answer, or in the error that it tells
- * of. `@ai-sdk/open-responses` parses no error whose `param` is null, as OpenAI's own often is: the body alone has its code.
- */
-function toldBy(error: unknown): string | undefined {
-  const found = clientErrorSchema.safeParse(error).data;
-  if (found === undefined) return undefined;
-  const status = found.status ?? found.statusCode;
-  if (status !== undefined) return `${status} ${found.code ?? /"code":"(\w+)"/.exec(found.responseBody ?? "")?.[1]}`;
-  return toldBy(found.lastError) ?? toldBy(found.cause);
-}
-
-const clientErrorSchema = z.object({
-  status: z.number().optional(),
-  statusCode: z.number().optional(),
-  code: z.string().nullish(),
-  responseBody: z.string().nullish(),
-  lastError: z.unknown().optional(),
-  cause: z.unknown().optional(),
-});
-
-/** A model that begins an answer and dies. */
-const die: Answer = (response, { url }) => {
-  response.writeHead(200, SSE);
-  response.write(url.endsWith("/responses") ? RESPONSES_BEGUN : deltaEvent("Hel"), () =>
-    setImmediate(() => response.destroy()),
-  );
-};
 
 describe.each(Object.entries(CLIENT_KITS))("%s", (_, { make, apis }) => {
   it.each(apis)("%s: gets an answer, whole and as a stream, and both are counted", async (api) => {

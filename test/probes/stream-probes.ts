@@ -1,14 +1,6 @@
 import { type Facts, numberOf, type Probe, waitFor } from "./probe.ts";
 import { chatTo, type ModelName, post, type ProbeTarget, readAll } from "./target.ts";
-import {
-  answerWhole,
-  CHAT_ANSWER,
-  deltaEvent,
-  RESPONSES_BEGUN,
-  type ScriptedModel,
-  sendEvents,
-  SSE,
-} from "./upstream.ts";
+import { answerWhole, CHAT_ANSWER, deltaEvent, type ScriptedModel, sendEvents, die } from "./upstream.ts";
 
 const DONE = "data: [DONE]\n\n";
 const TOKEN = "tok ";
@@ -118,14 +110,11 @@ export const upstreamDies: Probe = {
   right: "error event (chat; Responses also response.failed), no [DONE], no clean end",
   async observe(target, { first }) {
     const facts: Record<string, boolean> = {};
-    for (const [route, head, path] of [
-      ["chat", deltaEvent(TOKEN).repeat(3), "/v1/chat/completions"],
-      ["responses", RESPONSES_BEGUN, "/v1/responses"],
+    first.answer = die;
+    for (const [route, path] of [
+      ["chat", "/v1/chat/completions"],
+      ["responses", "/v1/responses"],
     ] as const) {
-      first.answer = (response) => {
-        response.writeHead(200, SSE);
-        response.write(head, () => setImmediate(() => response.destroy()));
-      };
       const request = route === "chat" ? chatTo("one", { stream: true }) : { model: "one", input: "x", stream: true };
       const { text, isBroken } = await readAll(await post(target, "one", { path, body: request }));
       facts[`${route}Error`] = route === "chat" ? text.includes('"error"') : text.includes("event: error");

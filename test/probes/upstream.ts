@@ -13,7 +13,7 @@ export interface SeenRequest {
   cutAtMs: number | undefined;
 }
 
-export type Answer = (response: ServerResponse, seen: SeenRequest) => void | Promise<void>;
+type Answer = (response: ServerResponse, seen: SeenRequest) => void | Promise<void>;
 
 /** A model that does what a probe says, and remembers what it was asked. */
 export interface ScriptedModel {
@@ -23,7 +23,7 @@ export interface ScriptedModel {
   stop(): Promise<void>;
 }
 
-export const SSE = { "content-type": "text/event-stream" };
+const SSE = { "content-type": "text/event-stream" };
 
 export const CHAT_ANSWER = JSON.stringify({
   id: "chatcmpl-1",
@@ -53,7 +53,7 @@ const RESPONSES_ANSWER = JSON.stringify({
 });
 
 /** The first event of a stream of Responses. */
-export const RESPONSES_BEGUN =
+const RESPONSES_BEGUN =
   'event: response.created\ndata: {"type":"response.created","sequence_number":0,"response":{"id":"resp_1","object":"response","created_at":1,"model":"m","status":"in_progress","output":[]}}\n\n';
 
 /** One token of text as a chat's event. */
@@ -67,6 +67,13 @@ export function deltaEvent(text: string): string {
 export const answerWhole: Answer = (response, { url }) => {
   response.writeHead(200, { "content-type": "application/json" });
   response.end(url.endsWith("/responses") ? RESPONSES_ANSWER : CHAT_ANSWER);
+};
+
+/** Begins a stream and dies. */
+export const die: Answer = (response, { url }) => {
+  response.writeHead(200, SSE);
+  const begun = url.endsWith("/responses") ? RESPONSES_BEGUN : deltaEvent("Hel");
+  response.write(begun, () => setImmediate(() => response.destroy()));
 };
 
 /** Sends events with a pause before each, until all are sent or its connection is closed. */
