@@ -48,6 +48,7 @@ function gatewayConfig(input: DesiredInput): GatewayConfig {
     models: spec.models.map((model) => ({
       name: model.name,
       outputTokensMax: model.outputTokensMax,
+      ...(model.firstByteTimeoutMs === undefined ? {} : { firstByteTimeoutMs: model.firstByteTimeoutMs }),
       deployments: model.deployments.map(toGatewayDeployment),
     })),
     orchestrator: {

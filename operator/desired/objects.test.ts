@@ -196,6 +196,17 @@ describe("the config", () => {
     expect(digests.orchestrator).toBe(sha256(data["orchestrator.json"] ?? ""));
   });
 
+  it("has the time to the first byte where a model names one", () => {
+    const [model] = sampleInput().spec.models;
+    const gatewayOf = (input: DesiredInput): z.output<typeof gatewayConfigSchema> => {
+      const { data } = z.object({ data: z.record(z.string(), z.string()) }).parse(find(input, "ConfigMap", "config"));
+      return gatewayConfigSchema.parse(JSON.parse(data["gateway.json"] ?? ""));
+    };
+    const given = sampleInput({ models: [{ ...model, firstByteTimeoutMs: 20_000 }] });
+    expect(gatewayOf(given).models[0]).toMatchObject({ name: "default", firstByteTimeoutMs: 20_000 });
+    expect(gatewayOf(sampleInput()).models[0]).not.toHaveProperty("firstByteTimeoutMs");
+  });
+
   it("has the issuers of callers for the gateway, and no word of them where there are none", () => {
     const gatewayOf = (input: DesiredInput): z.output<typeof gatewayConfigSchema> => {
       const { data } = z.object({ data: z.record(z.string(), z.string()) }).parse(find(input, "ConfigMap", "config"));

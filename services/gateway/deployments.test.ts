@@ -39,6 +39,15 @@ beforeAll(async () => {
           { ...deployment("on-demand", { modelUrl: onDemand.url }), priority: 1 },
         ],
       },
+      {
+        name: "quick",
+        outputTokensMax: 4096,
+        firstByteTimeoutMs: 400,
+        deployments: [
+          deployment("reserved", { modelUrl: reserved.url }),
+          { ...deployment("on-demand", { modelUrl: onDemand.url }), priority: 1 },
+        ],
+      },
       alias("alone"),
       alias("slow"),
     ],
@@ -89,6 +98,8 @@ describe("a reserved deployment that says for how long it is full", () => {
     expect(await metric("deployment_state")).toEqual([
       'supercargo_gateway_deployment_state{model="gpt",deployment="reserved"} 1',
       'supercargo_gateway_deployment_state{model="gpt",deployment="on-demand"} 0',
+      'supercargo_gateway_deployment_state{model="quick",deployment="reserved"} 0',
+      'supercargo_gateway_deployment_state{model="quick",deployment="on-demand"} 0',
       'supercargo_gateway_deployment_state{model="alone",deployment="on-demand"} 0',
     ]);
   });
@@ -125,5 +136,27 @@ describe("a deployment that fails again and again", () => {
     expect(world.gateway.lines).toContainEqual(
       expect.objectContaining({ msg: "Opened the breaker of deployment", deployment: "on-demand", openings: 1 }),
     );
+  });
+});
+
+describe("a deployment whose answer does not begin within firstByteTimeoutMs", () => {
+  it.each<[string, Peer["answer"]]>([
+    ["no head", () => {}],
+    ["a head alone", (_, response) => response.writeHead(200, { "content-type": "text/event-stream" }).flushHeaders()],
+  ])("is left for another one: %s", async (_, answer) => {
+    reserved.answer = answer;
+    const startMs = performance.now();
+    const got = await ask("quick");
+    expect([got.status, await auditOf(got)]).toMatchObject([200, { deployment: "on-demand", attempts: 2 }]);
+    expect(performance.now() - startMs).toBeGreaterThanOrEqual(390);
+    expect(performance.now() - startMs).toBeLessThan(3_000);
+    expect(await metric("retries_total")).toContainEqual(expect.stringContaining('{model="quick",reason="timeout"}'));
+  });
+
+  it("is not asked a second time: with no other the client gets 504", async () => {
+    reserved.answer = onDemand.answer = () => {};
+    const got = await ask("quick");
+    expect([got.status, await got.json()]).toMatchObject([504, { error: { code: "upstream_timeout" } }]);
+    expect(seen()).toEqual([1, 1]);
   });
 });

@@ -14,6 +14,8 @@ import { guardrailPoolKey, poolId } from "./upstream/upstream.ts";
 export interface ModelRoute {
   readonly alias: string;
   readonly outputTokensMax: number;
+  /** Until an answer begins; what is usual for its kind if undefined. */
+  readonly firstByteTimeoutMs: number | undefined;
   readonly groups: readonly (readonly GatewayDeployment[])[];
 }
 
@@ -145,6 +147,7 @@ function toModelRoute(model: GatewayConfig["models"][number]): ModelRoute {
   return {
     alias: model.name,
     outputTokensMax: model.outputTokensMax,
+    firstByteTimeoutMs: model.firstByteTimeoutMs,
     groups: priorities.map((priority) => model.deployments.filter((each) => each.priority === priority)),
   };
 }

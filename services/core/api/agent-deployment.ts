@@ -65,6 +65,14 @@ const modelSchema = z.object({
     .max(1_000_000)
     .default(4096)
     .describe("Output cap written into requests that carry none."),
+  firstByteTimeoutMs: z
+    .int32()
+    .min(100)
+    .max(600_000)
+    .optional()
+    .describe(
+      "A deployment whose answer has not begun after so long is left for another one. An answer that is not streamed begins when it is whole. If absent 120000, and 300000 for those.",
+    ),
   deployments: z.array(modelDeploymentSchema).min(1).max(8).meta(mapList("name")),
 });
 

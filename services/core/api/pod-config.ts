@@ -93,7 +93,12 @@ export type GatewayGuardrail = z.output<typeof gatewayGuardrailSchema>;
 export const gatewayConfigSchema = z.object({
   agent: agentRefSchema,
   models: z.array(
-    z.object({ name: z.string(), outputTokensMax: z.int(), deployments: z.array(gatewayDeploymentSchema).min(1) }),
+    z.object({
+      name: z.string(),
+      outputTokensMax: z.int(),
+      firstByteTimeoutMs: z.int().min(1).exactOptional(),
+      deployments: z.array(gatewayDeploymentSchema).min(1),
+    }),
   ),
   orchestrator: z.object({
     url: z.string(),

@@ -99,6 +99,28 @@ describe("startAttempt()", () => {
     );
   });
 
+  it("takes a head without a byte for no beginning", async () => {
+    peer = await startPeer((_, response) => response.flushHeaders());
+    const sink = new RecordingSink({ handlesCut: false });
+    expect(shapeOf(await attemptOf(peer.url, sink, { firstByteTimeoutMs: 200 }).outcome)).toBe(
+      "failed timeout sent true",
+    );
+    await expect.poll(() => peer?.aborted.count).toBe(1);
+  });
+
+  it("lets an answer that has begun take longer than its beginning may", async () => {
+    peer = await startPeer((_, response) => {
+      response.write("x");
+      const more = setInterval(() => {
+        clearInterval(more);
+        response.end("y");
+      }, 300);
+    });
+    const sink = new RecordingSink();
+    await attemptOf(peer.url, sink, { firstByteTimeoutMs: 150 }).outcome;
+    expect(sink.events).toEqual(["x", "y", "end"]);
+  });
+
   it("cuts an upstream that falls silent, and closes it", async () => {
     peer = await startPeer((_, response) => void response.write("half"));
     const sink = new RecordingSink();

@@ -82,7 +82,9 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
   #arrived: Buffer[] = [];
   #hasEnded = false;
   #abortReason: Error | undefined;
+  #sentMs = 0;
   #newestByteMs = 0;
+  #hasBegun = false;
   #cancelIdle: () => void = () => {};
 
   constructor(call: AttemptCall) {
@@ -110,6 +112,7 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
+    this.#sentMs = this.#call.clock.monotonic();
     if (this.#abortReason) controller.abort(this.#abortReason);
   }
 
@@ -150,7 +153,7 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
   }
 
   static watch(exchange: Exchange): void {
-    if (!exchange.#hasEnded) exchange.#watchIdle(exchange.#call.idleTimeoutMs);
+    if (!exchange.#hasEnded) exchange.#watchIdle();
   }
 
   static deliver(exchange: Exchange): void {
@@ -162,6 +165,7 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
     const first = pieces[0];
     if (first === undefined || this.#sink === undefined || this.#hasEnded) return;
     this.#arrived = [];
+    this.#hasBegun = true;
     this.#newestByteMs = this.#call.clock.monotonic();
     const block = pieces.length === 1 ? first : Buffer.concat(pieces);
     try {
@@ -178,20 +182,32 @@ class Exchange implements Attempt, Dispatcher.DispatchHandler {
   }
 
   /** One timer that looks when it fires, not one per chunk. */
-  #watchIdle(waitMs: number): void {
-    const { clock, idleTimeoutMs, onStalled } = this.#call;
-    this.#cancelIdle = clock.after(waitMs, () => {
-      const silentMs = clock.monotonic() - this.#newestByteMs;
-      if (silentMs < idleTimeoutMs) this.#watchIdle(idleTimeoutMs - silentMs);
+  #watchIdle(): void {
+    const { clock, onStalled } = this.#call;
+    this.#cancelIdle = clock.after(this.#patienceMs(), () => {
+      if (this.#patienceMs() > 0) this.#watchIdle();
       else if (this.#controller?.paused) onStalled();
+      else if (this.#firstByteLeftMs() <= 0) this.#fail(new Error("The answer did not begin in time"), "timeout");
       else this.#fail(new Error("The upstream was silent for too long"));
     });
   }
 
-  #fail(error: Error): void {
+  /** How much longer it may be silent. */
+  #patienceMs(): number {
+    const idleLeftMs = this.#newestByteMs + this.#call.idleTimeoutMs - this.#call.clock.monotonic();
+    return Math.min(idleLeftMs, this.#firstByteLeftMs());
+  }
+
+  /** A head without a byte is no beginning: some servers send it before they think. */
+  #firstByteLeftMs(): number {
+    if (this.#hasBegun) return Number.POSITIVE_INFINITY;
+    return this.#sentMs + this.#call.firstByteTimeoutMs - this.#call.clock.monotonic();
+  }
+
+  #fail(error: Error, reason?: FailureReason): void {
     if (this.#hasEnded) return;
     const isHandled = this.#sink?.cut("upstream") ?? false;
-    this.#end(isHandled ? { kind: "answered" } : toFailure(error, this.#controller !== undefined), error);
+    this.#end(isHandled ? { kind: "answered" } : toFailure(error, this.#controller !== undefined, reason), error);
   }
 
   #end(outcome: AttemptOutcome, reason?: Error): void {
@@ -208,8 +224,8 @@ function toError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error));
 }
 
-function toFailure(error: Error, hadConnection: boolean): AttemptOutcome {
+function toFailure(error: Error, hadConnection: boolean, known?: FailureReason): AttemptOutcome {
   const code = "code" in error ? String(error.code) : "";
-  const reason = code === "UND_ERR_HEADERS_TIMEOUT" ? "timeout" : hadConnection ? "reset" : "connect";
-  return { kind: "failed", reason, isSent: hadConnection, error };
+  const told = code === "UND_ERR_HEADERS_TIMEOUT" ? "timeout" : hadConnection ? "reset" : "connect";
+  return { kind: "failed", reason: known ?? told, isSent: hadConnection, error };
 }

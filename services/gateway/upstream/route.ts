@@ -162,13 +162,17 @@ function tryDeployment(gateway: Gateway, turn: Turn, trial: Trial): Promise<Tria
       ...credential.headers,
     },
     body: body.bytes,
-    firstByteTimeoutMs: call.request.stream ? gateway.timeouts.streamFirstByteMs : gateway.timeouts.jsonFirstByteMs,
+    firstByteTimeoutMs: firstByteTimeoutOf(gateway, call),
     idleTimeoutMs: gateway.timeouts.idleMs,
     clock: gateway.clock,
     accept: (head, flow) => acceptAnswer(gateway, turn, { trial, head, flow, usageInjected: body.usageInjected }),
     onStalled: () => turn.response.destroy(),
   });
   return outcomeOf(gateway, turn, { attempt, deployment, span });
+}
+
+function firstByteTimeoutOf({ timeouts }: Gateway, { route, request }: ModelCall): number {
+  return route.firstByteTimeoutMs ?? (request.stream ? timeouts.streamFirstByteMs : timeouts.jsonFirstByteMs);
 }
 
 async function outcomeOf(
