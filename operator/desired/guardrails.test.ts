@@ -19,6 +19,7 @@ const guardrails = [
     analyzeText: { categories: [{ name: "Violence" }], blocklists: ["ours"] },
   },
   { name: "filter", type: "AzureContentFilter", phase: "Output" },
+  { name: "out", type: "LocalRules", phase: "Output", action: "Mask", localRules: { detect: ["Cards"] } },
 ];
 const input = sampleInput({ guardrails });
 
@@ -56,6 +57,16 @@ describe("guardrails of a spec", () => {
         blocklists: ["ours"],
       },
       { type: "AzureContentFilter", name: "filter", ...common, phase: "Output" },
+      {
+        type: "LocalRules",
+        name: "out",
+        ...common,
+        phase: "Output",
+        action: "Mask",
+        detect: ["Cards"],
+        denyWords: [],
+        allowWords: [],
+      },
     ]);
   });
 

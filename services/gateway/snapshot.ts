@@ -46,6 +46,8 @@ export interface Snapshot {
   readonly endpoints: ReadonlyMap<string, Endpoint>;
   /** Whether there is anybody to ask about a request. */
   readonly hasInputGuardrails: boolean;
+  /** Whether answers are looked at; Azure's own filter is watched without that. */
+  readonly hasOutputGuardrails: boolean;
   /** What becomes of an answer that Azure's content filter did not judge, as it was down: it passes if absent. */
   readonly contentFilter: Extract<GatewayGuardrail, { type: "AzureContentFilter" }> | undefined;
   readonly verifyService: (token: string, nowMs: number) => Promise<ServiceIdentityResult>;
@@ -69,6 +71,9 @@ export function parseSnapshot(text: string): Snapshot {
     keys: new Map(config.apiKeys.map((key) => [key.sha256, toKeyRecord(key)])),
     endpoints: new Map(urlsOf(config).map(({ url }) => [url, toEndpoint(url)])),
     hasInputGuardrails: (config.guardrails ?? []).some(({ phase }) => phase === "Input"),
+    hasOutputGuardrails: (config.guardrails ?? []).some(
+      ({ phase, type }) => phase === "Output" && type !== "AzureContentFilter",
+    ),
     contentFilter: (config.guardrails ?? []).find((guardrail) => guardrail.type === "AzureContentFilter"),
     verifyService: createServiceVerifier(config.serviceIdentity),
   };

@@ -69,9 +69,18 @@ export interface Turn {
   newestEventMs: number;
   readonly outcome: Outcome;
   readonly cutter: Cutter;
+  /** What still keeps the answer when its upstream has ended: guardrails that ask somebody. */
+  answering?: Answering;
   /** Why it ended as it did, for a label: `ok`, the code of a refusal, or one of three more. */
   reason?: string;
   isAudited: boolean;
+}
+
+/** An answer that is whole and waits to be judged. */
+interface Answering {
+  readonly ended: Promise<void>;
+  /** Ends the wait: the client is gone, or the process is about to end. */
+  cut(side: CutSide): void;
 }
 
 /** The one way in which a request is ended early: by its client, or by us when the process drains. */

@@ -24,7 +24,7 @@ describe("the commands of docs/gateway.md, as they are written, against the real
     world = await startGatewayWorld({
       modelUrl: emulator.url,
       rateLimits: [{ name: "key", per: "Key", mode: "Enforce", requestsPerMinute: 600 }],
-      guardrails: ({ path }) => [shields(emulator.url, join(path, "safety-key"))],
+      guardrails: ({ path }) => [shields(emulator.url, join(path, "safety-key")), ANSWERS],
     });
     const env = { PATH: "/usr/bin:/bin", GATEWAY: world.gateway.url, KEY: API_KEY };
     const run = await promisify(execFile)("sh", ["-eu", "-c", script], { env, timeout: 60_000 });
@@ -46,6 +46,17 @@ describe("the commands of docs/gateway.md, as they are written, against the real
     }
   });
 });
+
+const ANSWERS: GatewayGuardrail = {
+  type: "LocalRules",
+  name: "answers",
+  phase: "Output",
+  action: "Mask",
+  failureMode: "Closed",
+  detect: ["Cards"],
+  denyWords: [],
+  allowWords: [],
+};
 
 /** The guardrail of the page's example. */
 function shields(endpoint: string, file: string): GatewayGuardrail {

@@ -11,8 +11,20 @@ import type { CutSide, Turn } from "../turn.ts";
 
 export interface EventSinkOptions extends AnswerOptions {
   readonly watch: StreamWatch;
+  /** Goes over the events before they go out; nothing where no guardrail looks at answers. */
+  readonly guard?: StreamGuard | undefined;
   /** How this API tells an error inside a stream. */
   readonly shape: "chat" | "responses";
+}
+
+/** What guardrails make of a stream. */
+export interface StreamGuard {
+  /** Takes whole events; gives those that may go out now. */
+  push(block: Buffer): Buffer;
+  /** Why nothing more may go out, once that is so. */
+  refusal(): Refusal | undefined;
+  /** Writes down what was found; before the stream is counted. */
+  close(): void;
 }
 
 /** A stream of events: whole events pass as they come, the last ones after they are counted. */
@@ -63,6 +75,7 @@ class EventSink implements Sink {
     if (!response.headersSent && side !== "client") return false;
     this.#isSettled = true;
     this.#hasEnded = true;
+    this.#options.guard?.close();
     this.#options.settle(this.#report(side), () => {
       if (side !== "client") this.#interrupt("stream_interrupted");
     });
@@ -73,10 +86,12 @@ class EventSink implements Sink {
     const { trace } = this.#options.turn;
     notePace(this.#options.turn, this.#options.clock);
     if (trace !== undefined) trace.responseModel ??= modelIn(block);
-    const { watch } = this.#options;
-    const passed = watch.observe(block);
-    if (this.#options.rejectsUnfiltered && watch.isFilterDown() && !this.#isSettled) {
-      this.#reject(unfiltered());
+    const { watch, guard } = this.#options;
+    const observed = watch.observe(block);
+    const passed = guard === undefined ? observed : throughGuard(guard, observed);
+    const refusal = this.#isSettled ? undefined : this.#refusal();
+    if (refusal !== undefined) {
+      this.#reject(refusal);
       return true;
     }
     if (!this.#isSettled && watch.isComplete()) this.#settle();
@@ -84,6 +99,11 @@ class EventSink implements Sink {
     if (this.#waiting === undefined) return this.#write(passed);
     this.#waiting.push(...passed);
     return true;
+  }
+
+  #refusal(): Refusal | undefined {
+    const { rejectsUnfiltered, watch, guard } = this.#options;
+    return rejectsUnfiltered && watch.isFilterDown() ? unfiltered() : guard?.refusal();
   }
 
   #write(parts: readonly Buffer[]): boolean {
@@ -113,6 +133,7 @@ class EventSink implements Sink {
   #settle(): void {
     this.#isSettled = true;
     this.#waiting = [];
+    this.#options.guard?.close();
     this.#options.settle(this.#report(), (refusal) => {
       const waiting = this.#waiting ?? [];
       this.#waiting = undefined;
@@ -132,6 +153,7 @@ class EventSink implements Sink {
     this.#isSettled = true;
     this.#hasEnded = true;
     this.#options.flow.stop();
+    this.#options.guard?.close();
     this.#options.settle({ ...this.#report(), refusal }, (failure = refusal) => {
       if (this.#options.turn.response.headersSent) this.#interrupt(failure.code);
       else refuse(this.#options, failure);
@@ -160,6 +182,10 @@ class EventSink implements Sink {
     this.#hasEnded = true;
     this.#options.turn.response.end();
   }
+}
+
+function throughGuard(guard: StreamGuard, parts: readonly Buffer[]): Buffer[] {
+  return parts.map((part) => guard.push(part)).filter((part) => part.length > 0);
 }
 
 /** How fast a model's stream comes; nothing for the agent's own. */

@@ -19,6 +19,9 @@ import { createJsonSink } from "./answer.ts";
 import { type AnswerHead, type Attempt, type Flow, type Sink, startAttempt } from "./attempt.ts";
 import { createEventSink } from "./events.ts";
 import type { Gateway } from "../gateway.ts";
+import { createEventRewriter } from "../guardrails/output/event-rewriter.ts";
+import { createGuardedJsonSink } from "../guardrails/output/json-sink.ts";
+import { outputCheck } from "../guardrails/output/output.ts";
 import { providerOf } from "../telemetry/gen-ai.ts";
 import { type ModelOperation, type OpenAIRequest, toUpstreamBody } from "../wire/openai.ts";
 import { answerHeaders, isEventStream, isUsable, passDeclined } from "./pass.ts";
@@ -186,6 +189,10 @@ async function outcomeOf(
 ): Promise<TrialResult> {
   turn.cutter.onCut((side) => running.attempt.cut(side));
   const outcome = await running.attempt.outcome;
+  if (turn.answering !== undefined) {
+    turn.cutter.onCut(turn.answering.cut);
+    await turn.answering.ended;
+  }
   turn.cutter.onCut(undefined);
   turn.waitedMs += gateway.clock.monotonic() - turn.sentMs;
   if (running.span) closeAttempt(running.span, outcome, gateway.clock.monotonic());
@@ -214,10 +221,12 @@ function acceptAnswer(gateway: Gateway, turn: Turn, options: AcceptOptions): Sin
     settle: settleModel(gateway, turn, { call: trial.call, status: head.status }),
     rejectsUnfiltered: trial.call.snapshot.contentFilter?.failureMode === "Closed",
   };
-  if (!isEventStream(head)) return createJsonSink(common);
+  const check = outputCheck(gateway, turn, trial.call);
+  if (!isEventStream(head)) return check === undefined ? createJsonSink(common) : createGuardedJsonSink(common, check);
   const shape = trial.call.operation === "responses" ? "responses" : "chat";
   const watch = createStreamWatch({ dropsUsageChunk: options.usageInjected, deltas: shape });
-  return createEventSink({ ...common, shape, watch });
+  const guard = check && createEventRewriter({ check });
+  return createEventSink({ ...common, shape, watch, guard });
 }
 
 function noteFailure(

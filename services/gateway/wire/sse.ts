@@ -54,6 +54,16 @@ export function eventAround(block: Buffer, at: number): { readonly start: number
   return { start: endOfLastEvent(block.subarray(0, at)), end: endOfEvent(block, at) };
 }
 
+/** The events of a block of whole ones; the last may lack its empty line. */
+export function eventsOf(block: Buffer): Buffer[] {
+  const events: Buffer[] = [];
+  for (let at = 0, end = 0; at < block.length; at = end) {
+    end = endOfEvent(block, at);
+    events.push(block.subarray(at, end));
+  }
+  return events;
+}
+
 /** The joined `data:` lines of one event. */
 export function eventData(event: Buffer): string {
   return event
