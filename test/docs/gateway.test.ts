@@ -3,10 +3,12 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { z } from "zod";
 import type { GatewayGuardrail } from "#core/api/pod-config.ts";
 import { ERRORS } from "#core/errors.ts";
 import { type Emulator, startEmulator } from "../../services/emulator/app.ts";
 import { API_KEY, type GatewayWorld, MODEL_KEY, startGatewayWorld } from "../../services/gateway/test-world.ts";
+import { CLIENT_KITS } from "../probes/client-kits.ts";
 
 const page = readFileSync(resolve("docs/gateway.md"), "utf8");
 const script = [...page.matchAll(/```sh\n([\s\S]*?)```/g)].map((match) => match[1] ?? "").join("\n");
@@ -72,3 +74,16 @@ describe("the table of errors in docs/gateway.md", () => {
     expect(rows).toEqual([...statuses].toSorted((a, b) => a - b));
   });
 });
+
+describe("the table of clients in docs/gateway.md", () => {
+  it("names the versions that the tests run", () => {
+    const { dependencies, devDependencies } = packageSchema.parse(JSON.parse(readFileSync("package.json", "utf8")));
+    const versions = { ...dependencies, ...devDependencies };
+    const rows = [...page.matchAll(/^\| `([\w@/-]+)`.*?\| (\d+\.\d+\.\d+) +\|/gm)];
+    expect(rows.map(([, name = ""]) => name)).toEqual(Object.keys(CLIENT_KITS));
+    expect(rows.map(([, , version]) => version)).toEqual(rows.map(([, name = ""]) => versions[name]));
+  });
+});
+
+const versionsSchema = z.record(z.string(), z.string());
+const packageSchema = z.object({ dependencies: versionsSchema, devDependencies: versionsSchema });
