@@ -49,6 +49,7 @@ export const environmentSchema = z.object({
   /** Label value that Azure counts pods by; empty outside the Marketplace. */
   SUPERCARGO_EXTENSION_RELEASE: z.string().max(63).default(""),
   SUPERCARGO_SIDECAR_CLUSTER_ROLE: z.string().min(1).max(253).default("supercargo-sidecar"),
+  SUPERCARGO_ORCHESTRATOR_CLUSTER_ROLE: z.string().min(1).max(253).default("supercargo-orchestrator"),
   /** K: how often a sidecar publishes. */
   SUPERCARGO_CHECKPOINT_SECONDS: wholeNumber({ min: 5, max: 3600, initial: 60 }),
   SUPERCARGO_CLUSTER_DOMAIN: z.string().min(1).max(253).default("cluster.local"),
@@ -69,6 +70,7 @@ export interface Settings {
   readonly imagePullPolicy: "Always" | "IfNotPresent" | "Never";
   readonly clusterDomain: string;
   readonly sidecarClusterRole: string;
+  readonly orchestratorClusterRole: string;
   /** Nothing outside the Marketplace. */
   readonly extensionRelease: string | undefined;
   readonly checkpointSeconds: number;
@@ -93,6 +95,7 @@ export function settingsOf(environment: Environment, catalogueText: string): Set
     imagePullPolicy: environment.SUPERCARGO_IMAGE_PULL_POLICY,
     clusterDomain: environment.SUPERCARGO_CLUSTER_DOMAIN,
     sidecarClusterRole: environment.SUPERCARGO_SIDECAR_CLUSTER_ROLE,
+    orchestratorClusterRole: environment.SUPERCARGO_ORCHESTRATOR_CLUSTER_ROLE,
     extensionRelease: environment.SUPERCARGO_EXTENSION_RELEASE || undefined,
     checkpointSeconds: environment.SUPERCARGO_CHECKPOINT_SECONDS,
     grantLifeSeconds: environment.SUPERCARGO_GRANT_LIFE_SECONDS,

@@ -17,6 +17,8 @@ export const AGENT_PERMISSIONS: readonly Permission[] = [
   /** Owner references that block deletion need it. */
   { group: "supercargo.dev", resource: "agentdeployments/finalizers", verbs: ["update"] },
   { group: "supercargo.dev", resource: "podusages", verbs: [...WATCHED, "create", "patch"] },
+  /** Evidence that is deleted when its time is over. */
+  { group: "supercargo.dev", resource: "approvals", verbs: [...WATCHED, "delete"] },
   { group: "", resource: "configmaps", verbs: APPLIED },
   { group: "", resource: "persistentvolumeclaims", verbs: APPLIED },
   { group: "", resource: "serviceaccounts", verbs: APPLIED },
@@ -35,7 +37,12 @@ export const AGENT_PERMISSIONS: readonly Permission[] = [
 /** What it does in the cluster as a whole, whatever the namespaces. */
 export const CLUSTER_PERMISSIONS: readonly Permission[] = [
   { group: "supercargo.dev", resource: "usageledgers", verbs: WATCHED },
-  { group: "rbac.authorization.k8s.io", resource: "clusterroles", verbs: ["bind"], names: ["supercargo-sidecar"] },
+  {
+    group: "rbac.authorization.k8s.io",
+    resource: "clusterroles",
+    verbs: ["bind"],
+    names: ["supercargo-sidecar", "supercargo-orchestrator"],
+  },
 ];
 
 /** Paths that are no resources: the issuer and its keys, handed to the pods. */

@@ -60,8 +60,12 @@ export const RESOURCES: readonly CrdDefinition[] = [
       column("Acting for", ".spec.request.actingFor"),
       column("Verdict", ".spec.decision.verdict"),
       column("Decided by", ".spec.decision.decidedBy"),
-      { name: "Expires", type: "date", jsonPath: ".spec.request.expiresAt" },
+      // As text: a date in the future is shown as <invalid>.
+      column("Expires", ".spec.request.expiresAt"),
       age,
+      column("Server", ".spec.request.server", 1),
+      column("Arguments", ".spec.request.arguments", 1),
+      column("Reason", ".spec.request.reason", 1),
     ],
   },
   {

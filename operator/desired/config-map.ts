@@ -11,6 +11,7 @@ import type { RateLimitSpec } from "#core/api/rate-limits.ts";
 import { audienceOf, POD_PATHS, POD_PORTS, serviceAccountSubject } from "#core/pod-paths.ts";
 import { CONFIG_MAPS } from "#runtime/kube/resources.ts";
 import { canonicalJson, sha256 } from "../canonical.ts";
+import { approvalsConfig } from "./approvals.ts";
 import { toGatewayGuardrail } from "./guardrails.ts";
 import { type DesiredInput, replicasOf, serviceAccountOf, serviceHost } from "./input.ts";
 import { child, childName, type Component, type DesiredObject } from "./names.ts";
@@ -107,6 +108,7 @@ function orchestratorConfig(input: DesiredInput): OrchestratorConfig {
       turns: spec.budgets.turns.max,
       ...(spec.budgets.toolCalls === undefined ? {} : { toolCalls: spec.budgets.toolCalls.max }),
     },
+    ...approvalsConfig(spec),
     serviceIdentity: serviceIdentity(input, "orchestrator"),
   };
 }

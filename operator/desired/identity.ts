@@ -1,5 +1,6 @@
 import { ROLE_BINDINGS, SERVICE_ACCOUNTS } from "#runtime/kube/resources.ts";
 import { type DesiredInput, serviceAccountOf } from "./input.ts";
+import { mayAsk } from "./approvals.ts";
 import { child, childName, COMPONENTS, type DesiredObject } from "./names.ts";
 
 /**
@@ -40,4 +41,23 @@ export function roleBinding(input: DesiredInput): DesiredObject {
       })),
     },
   });
+}
+
+/** The chart's fixed role for asking people, bound to the orchestrator of an agent that may have to. */
+export function askingRoleBinding(input: DesiredInput): DesiredObject[] {
+  const { agent, settings } = input;
+  if (!mayAsk(input.spec)) return [];
+  return [
+    child(agent, {
+      ref: ROLE_BINDINGS,
+      name: childName(agent, "orchestrator"),
+      component: "orchestrator",
+      body: {
+        roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: settings.orchestratorClusterRole },
+        subjects: [
+          { kind: "ServiceAccount", name: serviceAccountOf(input, "orchestrator"), namespace: agent.namespace },
+        ],
+      },
+    }),
+  ];
 }

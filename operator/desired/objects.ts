@@ -1,7 +1,7 @@
 import { autoscalers } from "./autoscaler.ts";
 import { renderConfig } from "./config-map.ts";
 import { deployments } from "./deployment.ts";
-import { roleBinding, serviceAccounts } from "./identity.ts";
+import { askingRoleBinding, roleBinding, serviceAccounts } from "./identity.ts";
 import type { DesiredInput } from "./input.ts";
 import type { Component, DesiredObject } from "./names.ts";
 import { networkPolicies } from "./network-policy.ts";
@@ -19,6 +19,7 @@ export function desiredObjects(input: DesiredInput): {
       ...networkPolicies(input),
       ...serviceAccounts(input),
       roleBinding(input),
+      ...askingRoleBinding(input),
       config.object,
       ...journalClaim(input),
       ...services(input),

@@ -2,6 +2,7 @@ import { dirname } from "node:path";
 import { audienceOf, POD_PATHS } from "#core/pod-paths.ts";
 import { sha256 } from "../canonical.ts";
 import type { DesiredInput } from "./input.ts";
+import { mayAsk } from "./approvals.ts";
 import { childName, type Component } from "./names.ts";
 
 type Json = Readonly<Record<string, unknown>>;
@@ -39,6 +40,10 @@ export function podVolumes(input: DesiredInput, component: Component): PodVolume
       mount("service-token", dirname(POD_PATHS.serviceToken), "readOnly"),
       mount("tmp", "/tmp"),
       ...(journal.length === 0 ? [] : [mount("journal", dirname(POD_PATHS.journal))]),
+      // The one service that speaks to the API server: it asks people (docs/decisions/0028).
+      ...(component === "orchestrator" && mayAsk(input.spec)
+        ? [mount("kubernetes", POD_PATHS.kubernetes, "readOnly")]
+        : []),
       ...secrets.map((secret) => secret.mount),
     ],
     sidecarMounts: [
@@ -109,7 +114,7 @@ function serviceTokenVolume(input: DesiredInput, component: Component): Json {
   };
 }
 
-/** What automount would give to every container; here the sidecar mounts it alone. */
+/** What automount would give to every container; here the sidecar mounts it, and an orchestrator that may have to ask people. */
 function kubernetesVolume(): Json {
   return {
     name: "kubernetes",

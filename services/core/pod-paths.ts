@@ -15,7 +15,7 @@ export const POD_PATHS = {
   journal: "/var/lib/supercargo/journal/journal.db",
   /** Projected token for calls to the agent's other component. */
   serviceToken: "/var/run/secrets/supercargo/token",
-  /** Projected token, CA and namespace for the API server: the sidecar's (and later the orchestrator's) alone. */
+  /** Projected token, CA and namespace for the API server: the sidecar's, and that of an orchestrator which may have to ask people. */
   kubernetes: "/var/run/secrets/kubernetes.io/serviceaccount",
   /** Mounted Secrets: SECRETS/<secret name>/<key>. */
   secrets: "/etc/supercargo/secrets",

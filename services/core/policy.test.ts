@@ -34,17 +34,9 @@ describe("decideAction", () => {
     ["a vanished definition", { definition: "Missing" }, "definition_pinned", "unknown_tool"],
     ["bad arguments", { argumentsProblem: "order_id is required" }, "arguments_valid", "invalid_arguments"],
     ["lane Never", { tool: { ...tool, lane: "Never" } }, "lane_never", "tool_forbidden"],
-    ["lane Approval", { tool: { ...tool, lane: "Approval" } }, "lane_approval", "approval_unavailable"],
     ["the run's limit", { tool: { ...tool, callsPerRun: 1 }, callsInRun: 1 }, "calls_per_run", "over_limit"],
     ["a limit of zero", { tool: { ...tool, callsPerRun: 0 } }, "calls_per_run", "over_limit"],
     ["the hour's limit", { tool: { ...tool, callsPerHour: 3 }, callsInHour: 3 }, "calls_per_hour", "over_limit"],
-    [
-      "a limit that turns to Approval",
-      { tool: { ...tool, callsPerRun: 1, overLimit: "Approval" }, callsInRun: 1 },
-      "calls_per_run",
-      "approval_unavailable",
-    ],
-    ["mode Constrained", { mode: "Constrained" }, "mode_constrained", "approval_unavailable"],
     ["the run's budget", { toolCallsUsed: 2, toolCallsMax: 2 }, "budget_tool_calls", "budget_exhausted"],
     ["mode Revoked", { mode: "Revoked" }, "entitlement", "not_entitled"],
     ["a grant that has run out", { entitled: false }, "entitlement", "not_entitled"],
@@ -52,6 +44,34 @@ describe("decideAction", () => {
     ["the plan's hard limit", { spent: "documents_analyzed" }, "hard_limit", "hard_limit_reached"],
   ] as const)("refuses %s", (...[, change, rule, code]) => {
     expect(decideAction({ ...facts, ...change })).toMatchObject({ effect: "Refuse", rule, code });
+  });
+
+  it.each([
+    ["lane Approval", { tool: { ...tool, lane: "Approval" } }, "lane_approval"],
+    [
+      "a limit of the run that turns to Approval",
+      { tool: { ...tool, callsPerRun: 1, overLimit: "Approval" }, callsInRun: 1 },
+      "calls_per_run",
+    ],
+    [
+      "a limit of the hour that turns to Approval",
+      { tool: { ...tool, callsPerHour: 0, overLimit: "Approval" } },
+      "calls_per_hour",
+    ],
+    ["mode Constrained", { mode: "Constrained" }, "mode_constrained"],
+  ] as const)("asks a person for %s", (...[, change, rule]) => {
+    expect(decideAction({ ...facts, ...change })).toMatchObject({ effect: "Ask", rule });
+  });
+
+  it.each([
+    ["a spent budget", { toolCallsUsed: 1, toolCallsMax: 1 }, "budget_tool_calls"],
+    ["a grant that has run out", { entitled: false }, "entitlement"],
+    ["a plan without the tool", { inPlan: false }, "plan_tools"],
+    ["a hard limit", { spent: "tool_action" }, "hard_limit"],
+    ["a limit that turns to Never", { tool: { ...tool, lane: "Approval", callsPerRun: 0 } }, "calls_per_run"],
+  ] as const)("asks nobody for what is refused by %s", (...[, change, rule]) => {
+    const asked = { ...facts, tool: { ...tool, lane: "Approval" }, mode: "Constrained" } as const;
+    expect(decideAction({ ...asked, ...change })).toMatchObject({ effect: "Refuse", rule });
   });
 
   it("lets a run that had begun finish while the agent is Paused", () => {
@@ -101,7 +121,8 @@ describe("decideAction, laws", () => {
     fc.assert(
       fc.property(anyFacts, (any) => {
         fc.pre(any.tool?.lane !== "Automatic");
-        expect(decideAction(any).effect).toBe("Refuse");
+        expect(decideAction(any).effect).not.toBe("Call");
+        if (any.tool?.lane !== "Approval") expect(decideAction(any).effect).toBe("Refuse");
       }),
       { numRuns: 5000 },
     );
@@ -118,6 +139,19 @@ describe("decideAction, laws", () => {
         expect(["Running", "Paused"]).toContain(any.mode);
         expect(any.callsInRun).toBeLessThan(any.tool?.callsPerRun ?? Infinity);
         expect(any.callsInHour).toBeLessThan(any.tool?.callsPerHour ?? Infinity);
+        expect(any.toolCallsUsed).toBeLessThan(any.toolCallsMax ?? Infinity);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it("asks only for what is pinned, well formed, entitled and within its budget", () => {
+    fc.assert(
+      fc.property(anyFacts, (any) => {
+        if (decideAction(any).effect !== "Ask") return;
+        expect(any.definition).toBe("Pinned");
+        expect(any.argumentsProblem).toBeUndefined();
+        expect(any.entitled && any.inPlan && any.spent === undefined).toBe(true);
         expect(any.toolCallsUsed).toBeLessThan(any.toolCallsMax ?? Infinity);
       }),
       { numRuns: 2000 },

@@ -27,6 +27,8 @@ export type RefusalCode =
   | "invalid_arguments"
   | "tool_forbidden"
   | "approval_unavailable"
+  | "approval_denied"
+  | "approval_timed_out"
   | "over_limit"
   | "budget_exhausted"
   | "not_entitled"
@@ -68,6 +70,8 @@ export interface ActionFacts {
 
 export type PolicyDecision =
   | { readonly effect: "Call"; readonly lane: Lane; readonly rule: PolicyRule; readonly reason: string }
+  /** Nothing forbids the call, and a person has to allow it. */
+  | { readonly effect: "Ask"; readonly lane: Lane; readonly rule: PolicyRule; readonly reason: string }
   | {
       readonly effect: "Refuse";
       readonly lane: Lane;
@@ -76,24 +80,29 @@ export type PolicyDecision =
       readonly reason: string;
     };
 
-type Refusal = Omit<Extract<PolicyDecision, { effect: "Refuse" }>, "effect" | "lane">;
-type Check = (facts: ActionFacts, tool: ToolRule) => Refusal | undefined;
+/** A call that policy refuses, as the model is told. */
+export type PolicyRefusal = Extract<PolicyDecision, { effect: "Refuse" }>;
 
-/** In order: the first check that objects decides. */
-const CHECKS: readonly Check[] = [
+type Refusal = Omit<PolicyRefusal, "effect" | "lane">;
+type Question = Omit<Extract<PolicyDecision, { effect: "Ask" }>, "effect" | "lane">;
+type Check<T> = (facts: ActionFacts, tool: ToolRule) => T | undefined;
+
+/** In order: the first check that objects decides. No person is asked for what is forbidden anyway. */
+const CHECKS: readonly Check<Refusal>[] = [
   checkDefinition,
   checkArguments,
   checkLane,
-  checkCallsPerRun,
-  checkCallsPerHour,
-  checkMode,
+  checkLimits,
   checkBudget,
   checkEntitlement,
   checkPlan,
   checkHardLimit,
 ];
 
-/** Decides one call. Only a listed function in lane Automatic that passes every check is called. */
+/** In order: the first that wants a person decides what the person is told. */
+const QUESTIONS: readonly Check<Question>[] = [askByLane, askByLimits, askByMode];
+
+/** Decides one call. Only a listed function in lane Automatic that passes every check is called; what passes in lane Approval is asked. */
 export function decideAction(facts: ActionFacts): PolicyDecision {
   const { tool } = facts;
   if (tool === undefined) {
@@ -103,6 +112,10 @@ export function decideAction(facts: ActionFacts): PolicyDecision {
   for (const check of CHECKS) {
     const refusal = check(facts, tool);
     if (refusal) return { effect: "Refuse", lane: tool.lane, ...refusal };
+  }
+  for (const ask of QUESTIONS) {
+    const question = ask(facts, tool);
+    if (question) return { effect: "Ask", lane: tool.lane, ...question };
   }
   return { effect: "Call", lane: tool.lane, rule: "lane_automatic", reason: "Automatic within its limits" };
 }
@@ -123,29 +136,36 @@ function checkArguments(facts: ActionFacts): Refusal | undefined {
 }
 
 function checkLane(_facts: ActionFacts, tool: ToolRule): Refusal | undefined {
-  switch (tool.lane) {
-    case "Automatic":
-      return undefined;
-    case "Approval":
-      return needsApproval("lane_approval", "The tool needs a person's approval");
-    case "Never":
-      return { rule: "lane_never", code: "tool_forbidden", reason: "The agent may never call this tool" };
-  }
+  if (tool.lane !== "Never") return undefined;
+  return { rule: "lane_never", code: "tool_forbidden", reason: "The agent may never call this tool" };
 }
 
-function checkCallsPerRun(facts: ActionFacts, tool: ToolRule): Refusal | undefined {
-  if (tool.callsPerRun === undefined || facts.callsInRun < tool.callsPerRun) return undefined;
-  return overLimit(tool, "calls_per_run", `The tool may be called at most ${tool.callsPerRun} times in a run`);
+function askByLane(_facts: ActionFacts, tool: ToolRule): Question | undefined {
+  if (tool.lane === "Automatic") return undefined;
+  return { rule: "lane_approval", reason: "The tool needs a person's approval" };
 }
 
-function checkCallsPerHour(facts: ActionFacts, tool: ToolRule): Refusal | undefined {
-  if (tool.callsPerHour === undefined || facts.callsInHour < tool.callsPerHour) return undefined;
-  return overLimit(tool, "calls_per_hour", `The tool may be called at most ${tool.callsPerHour} times in an hour`);
+function checkLimits(facts: ActionFacts, tool: ToolRule): Refusal | undefined {
+  const over = tool.overLimit === "Never" ? overLimit(facts, tool) : undefined;
+  return over && { ...over, code: "over_limit" };
 }
 
-function checkMode(facts: ActionFacts): Refusal | undefined {
-  if (facts.mode !== "Constrained") return undefined;
-  return needsApproval("mode_constrained", "The agent is constrained: every tool call needs a person's approval");
+function askByLimits(facts: ActionFacts, tool: ToolRule): Question | undefined {
+  return tool.overLimit === "Approval" ? overLimit(facts, tool) : undefined;
+}
+
+/** Which limit the call would exceed. */
+function overLimit({ callsInRun, callsInHour }: ActionFacts, tool: ToolRule): Question | undefined {
+  if (tool.callsPerRun !== undefined && callsInRun >= tool.callsPerRun)
+    return { rule: "calls_per_run", reason: `The tool may be called at most ${tool.callsPerRun} times in a run` };
+  if (tool.callsPerHour !== undefined && callsInHour >= tool.callsPerHour)
+    return { rule: "calls_per_hour", reason: `The tool may be called at most ${tool.callsPerHour} times in an hour` };
+  return undefined;
+}
+
+function askByMode({ mode }: ActionFacts): Question | undefined {
+  if (mode !== "Constrained") return undefined;
+  return { rule: "mode_constrained", reason: "The agent is constrained: every tool call needs a person's approval" };
 }
 
 function checkBudget(facts: ActionFacts): Refusal | undefined {
@@ -168,13 +188,4 @@ function checkHardLimit({ spent }: ActionFacts): Refusal | undefined {
   if (spent === undefined) return undefined;
   const reason = `The plan's limit of ${spent} is used up, or too little is left for this call`;
   return { rule: "hard_limit", code: "hard_limit_reached", reason };
-}
-
-function overLimit(tool: ToolRule, rule: PolicyRule, reason: string): Refusal {
-  return tool.overLimit === "Approval" ? needsApproval(rule, reason) : { rule, code: "over_limit", reason };
-}
-
-/** Approvals come with a later version; until then whatever needs one is refused and says so. */
-function needsApproval(rule: PolicyRule, reason: string): Refusal {
-  return { rule, code: "approval_unavailable", reason: `${reason}, and approvals are not available in this version` };
 }

@@ -40,6 +40,7 @@ const TEST_SETTINGS: Settings = {
   imagePullPolicy: "IfNotPresent",
   clusterDomain: "cluster.local",
   sidecarClusterRole: "supercargo-sidecar",
+  orchestratorClusterRole: "supercargo-orchestrator",
   extensionRelease: undefined,
   checkpointSeconds: 60,
   grantLifeSeconds: 86_400,
@@ -81,6 +82,10 @@ export async function prepareOperator(api: ApiHarness): Promise<{ readonly token
   await apply(CLUSTER_ROLES, {
     metadata: { name: "supercargo-sidecar" },
     rules: [{ apiGroups: ["supercargo.dev"], resources: ["podusages"], verbs: ["get"] }],
+  });
+  await apply(CLUSTER_ROLES, {
+    metadata: { name: "supercargo-orchestrator" },
+    rules: [{ apiGroups: ["supercargo.dev"], resources: ["approvals"], verbs: ["create", "get"] }],
   });
   await apply(CLUSTER_ROLE_BINDINGS, {
     metadata: { name: "operator" },

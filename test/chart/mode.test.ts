@@ -54,6 +54,7 @@ describe("plain mode", () => {
       SUPERCARGO_POD_NAME: "<ref>",
       SUPERCARGO_POD_NAMESPACE: "<ref>",
       SUPERCARGO_SIDECAR_CLUSTER_ROLE: "supercargo-sidecar",
+      SUPERCARGO_ORCHESTRATOR_CLUSTER_ROLE: "supercargo-orchestrator",
       SUPERCARGO_WATCH_NAMESPACES: "",
     });
     expect(reporter).toEqual({

@@ -43,6 +43,7 @@ export function sampleInput(
       imagePullPolicy: "IfNotPresent",
       clusterDomain: "cluster.local",
       sidecarClusterRole: "supercargo-sidecar",
+      orchestratorClusterRole: "supercargo-orchestrator",
       extensionRelease: undefined,
       checkpointSeconds: 60,
       grantLifeSeconds: 86_400,

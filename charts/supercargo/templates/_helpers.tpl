@@ -66,3 +66,7 @@ app.kubernetes.io/component: {{ . }}
 {{- define "supercargo.sidecarClusterRole" -}}
 {{ include "supercargo.fullname" . }}-sidecar
 {{- end -}}
+
+{{- define "supercargo.orchestratorClusterRole" -}}
+{{ include "supercargo.fullname" . }}-orchestrator
+{{- end -}}

@@ -15,6 +15,10 @@ absent on purpose: a missing one shows in the pod's status.
 - apiGroups: [supercargo.dev]
   resources: [podusages]
   verbs: [get, list, watch, create, patch]
+# What people decided is evidence: kept for a time, then deleted. The operator neither asks nor decides.
+- apiGroups: [supercargo.dev]
+  resources: [approvals]
+  verbs: [get, list, watch, delete]
 - apiGroups: [""]
   resources: [configmaps, persistentvolumeclaims, serviceaccounts, services]
   verbs: [get, list, watch, create, patch, delete]
@@ -52,7 +56,7 @@ absent on purpose: a missing one shows in the pod's status.
   verbs: [get, list, watch]
 - apiGroups: [rbac.authorization.k8s.io]
   resources: [clusterroles]
-  resourceNames: [{{ include "supercargo.sidecarClusterRole" . }}]
+  resourceNames: [{{ include "supercargo.sidecarClusterRole" . }}, {{ include "supercargo.orchestratorClusterRole" . }}]
   verbs: [bind]
 # The issuer's keys, which the operator hands to the pods: with them a pod verifies another pod's token on its own.
 - nonResourceURLs: [/.well-known/openid-configuration, /openid/v1/jwks]

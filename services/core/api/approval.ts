@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { APPROVAL_ARGUMENTS_MAX } from "../approvals.ts";
 import { cel, countSchema, objectMetaSchema, timeSchema } from "./meta.ts";
 
 const sha256Schema = z.string().regex(/^[0-9a-f]{64}$/);
@@ -12,14 +13,23 @@ const requestSchema = z
     callId: z.string().min(1).max(256),
     server: z.string().min(1).max(63),
     tool: z.string().min(1).max(64),
-    arguments: z.string().max(16_384).describe("Canonical JSON (RFC 8785)."),
+    arguments: z.string().max(APPROVAL_ARGUMENTS_MAX).describe("Canonical JSON (RFC 8785)."),
+    ruleVersion: z
+      .string()
+      .min(1)
+      .max(64)
+      .describe("Version of the rules that asked, and a digest of the tool as the AgentDeployment has it."),
     digest: sha256Schema.describe(
-      "SHA-256 over agent, generation, run, call, server, tool, canonical arguments and rule version.",
+      "SHA-256 over namespace, agent, generation, run, call, server, tool, canonical arguments and rule version.",
     ),
-    rule: z.string().min(1).max(128),
-    actingFor: z.string().min(1).max(512),
-    reason: z.string().max(1024),
-    expiresAt: timeSchema,
+    rule: z.string().min(1).max(128).describe("Why a person is asked: the rule's name."),
+    actingFor: z.string().min(1).max(512).describe("The verified principal that the run acts for."),
+    reason: z.string().max(1024).describe("Why a person is asked, in words."),
+    reasonRequired: z
+      .enum(["Always", "OnDeny", "Never"])
+      .default("OnDeny")
+      .describe("When a decision must say why."),
+    expiresAt: timeSchema.describe("No decision by then: the call is refused."),
   })
   .meta(cel({ rule: "self == oldSelf", message: "request is immutable", reason: "FieldValueForbidden" }));
 
@@ -41,6 +51,19 @@ export const approvalSpecSchema = z.object({ request: requestSchema, decision: d
       rule: "!has(self.decision) || self.decision.digest == self.request.digest",
       message: "decision.digest must equal request.digest",
       reason: "FieldValueInvalid",
+    },
+    {
+      rule: "!has(self.decision) || self.decision.decidedAt <= self.request.expiresAt",
+      message: "decision.decidedAt must not be after request.expiresAt: the agent has gone on without a decision",
+      reason: "FieldValueInvalid",
+    },
+    {
+      rule:
+        "!has(self.decision) || self.request.reasonRequired == 'Never'" +
+        " || (self.request.reasonRequired == 'OnDeny' && self.decision.verdict == 'Approve')" +
+        " || (has(self.decision.reason) && self.decision.reason.matches('[^ ]'))",
+      message: "decision.reason must say why: the agent's spec.approvals.reasonRequired asks for it",
+      reason: "FieldValueRequired",
     },
     {
       rule: "!has(oldSelf.decision) || has(self.decision)",

@@ -161,6 +161,10 @@ export const orchestratorConfigSchema = z.object({
   }),
   tools: z.array(orchestratorToolSchema),
   budgets: z.object({ turns: z.int(), toolCalls: z.int().optional() }),
+  /** How people are asked; absent where no call can need one. */
+  approvals: z
+    .object({ timeoutSeconds: z.int().min(1), reasonRequired: z.enum(["Always", "OnDeny", "Never"]) })
+    .exactOptional(),
   /** Who may call: the agent's gateway. */
   serviceIdentity: serviceIdentitySchema,
 });

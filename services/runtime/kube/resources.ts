@@ -8,6 +8,7 @@ export const AGENT_DEPLOYMENTS: ResourceRef = {
   kind: "AgentDeployment",
   namespaced: true,
 };
+export const APPROVALS: ResourceRef = { ...OURS, plural: "approvals", kind: "Approval", namespaced: true };
 export const POD_USAGES: ResourceRef = { ...OURS, plural: "podusages", kind: "PodUsage", namespaced: true };
 export const USAGE_LEDGERS: ResourceRef = { ...OURS, plural: "usageledgers", kind: "UsageLedger", namespaced: false };
 export const USAGE_STATEMENTS: ResourceRef = {
