@@ -6,7 +6,7 @@
 /** Rises when the meaning of a rule or of the digest changes: what was asked under the older one is asked again. */
 const RULES = 1;
 
-/** How long an approval may be used. Whoever comes later asks again: what was right then need not be right now. */
+/** How long after the last instant of its decision an approval may be used: what was right then need not be right now. */
 export const APPROVAL_USE_MS = 24 * 3600 * 1000;
 
 /** Characters of the canonical arguments that an Approval holds. */
@@ -116,6 +116,6 @@ function stateOfApproval(
   const decidedAtMs = Date.parse(decision.decidedAt);
   // Written so that an unreadable time is out of time.
   if (!(decidedAtMs <= asked.expiresAtMs)) return { state: "TimedOut" };
-  if (nowMs >= asked.expiresAtMs + APPROVAL_USE_MS) return { state: "Stale" };
+  if (nowMs >= asked.expiresAtMs + APPROVAL_USE_MS) return { state: "TimedOut" };
   return { state: "Approved", decidedBy: decision.decidedBy };
 }

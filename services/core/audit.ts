@@ -1,8 +1,8 @@
 import type { ToolUsage, UsageRefusalCode } from "./tool-usage.ts";
 import type { Lane, PolicyDecision, PolicyRule, RefusalCode } from "./policy.ts";
 
-/** What became of a call: refused before it left, or how it ended. */
-export type AuditOutcome = "Refused" | "Started" | "Done" | "Failed" | "Unknown";
+/** What became of a call: refused before it left, put to a person, how it ended; Shared: another call of the same approval was made, this one was not. */
+export type AuditOutcome = "Refused" | "Waiting" | "Started" | "Done" | "Failed" | "Unknown" | "Shared";
 
 /** Who did what under which rule. Holds no prompt, no argument and no result: digests alone. */
 export interface AuditRecord {
@@ -27,6 +27,13 @@ export interface AuditRecord {
   readonly rule: PolicyRule;
   readonly code: RefusalCode | "";
   readonly outcome: AuditOutcome;
+  /** The Approval that a person was asked with, and who decided, once somebody has; the evidence itself is the object. */
+  readonly approval?: {
+    readonly name: string;
+    readonly uid: string;
+    readonly digest: string;
+    readonly decidedBy: string;
+  };
   /** What the call's result reported as used, where it reported something: what was counted of it, and what was refused why. */
   readonly usage?: {
     readonly counted: Readonly<Record<string, number>>;
@@ -37,7 +44,7 @@ export interface AuditRecord {
 /** The circumstances of a call, without the decision. */
 export type AuditSubject = Pick<
   AuditRecord,
-  "who" | "actingFor" | "agent" | "generation" | "run" | "call" | "tool" | "argumentsDigest" | "planId"
+  "who" | "actingFor" | "agent" | "generation" | "run" | "call" | "tool" | "argumentsDigest" | "planId" | "approval"
 >;
 
 /** Joins circumstances, decision and outcome to one record. A refused call has no other outcome than Refused. */

@@ -12,6 +12,7 @@ export const ERRORS = {
   grant_expired: { status: 403, type: "permission_error", next: "stop" },
   not_entitled: { status: 403, type: "permission_error", next: "stop" },
   agent_paused: { status: 403, type: "permission_error", next: "stop" },
+  approval_forbidden: { status: 403, type: "permission_error", next: "stop" },
   hard_limit_reached: { status: 403, type: "insufficient_quota", next: "stop" },
   rate_limit_exceeded: { status: 429, type: "rate_limit_error", next: "wait" },
   invalid_json: { status: 400, type: "invalid_request_error", next: "stop" },

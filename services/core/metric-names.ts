@@ -34,6 +34,9 @@ export const METRICS = {
   orchestratorRunsActive: "supercargo_orchestrator_active_runs",
   orchestratorToolCalls: "supercargo_orchestrator_tool_calls_total",
   orchestratorToolRefusals: "supercargo_orchestrator_tool_refusals_total",
+  orchestratorApprovalsWaiting: "supercargo_orchestrator_approvals_waiting",
+  orchestratorApprovals: "supercargo_orchestrator_approvals_total",
+  orchestratorApprovalSeconds: "supercargo_orchestrator_approval_wait_seconds",
   orchestratorUsageRefusals: "supercargo_orchestrator_usage_refusals_total",
   /** meter sidecar */
   sidecarScrapes: "supercargo_sidecar_scrapes_total",

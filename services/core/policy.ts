@@ -29,6 +29,7 @@ export type RefusalCode =
   | "approval_unavailable"
   | "approval_denied"
   | "approval_timed_out"
+  | "approval_used"
   | "over_limit"
   | "budget_exhausted"
   | "not_entitled"

@@ -2,6 +2,7 @@ import type { RunRecord, Journal } from "./store/journal.ts";
 import type { Clock } from "#runtime/clock.ts";
 import type { HoldResult } from "#runtime/holds.ts";
 import type { Logger } from "#runtime/log.ts";
+import type { Approvals } from "./approvals/port.ts";
 import type { FactCounter } from "./counting.ts";
 import type { Live } from "./live.ts";
 import type { ToolServers } from "./mcp.ts";
@@ -17,6 +18,8 @@ export interface RunWorld {
   readonly counter: FactCounter;
   readonly live: Live;
   readonly servers: ToolServers;
+  /** Nothing: this pod has no way to ask people, and what needs one is refused. */
+  readonly approvals: Approvals | undefined;
   readonly ask: AskModel;
   readonly metrics: RunMetrics;
   readonly clock: Clock;

@@ -15,6 +15,8 @@ export const environmentSchema = z.object({
   SUPERCARGO_COUNTER_FILE: path(POD_PATHS.counters),
   SUPERCARGO_JOURNAL_FILE: path(POD_PATHS.journal),
   SUPERCARGO_SERVICE_TOKEN_FILE: path(POD_PATHS.serviceToken),
+  /** Token, CA and namespace for the API server, where people are asked; without them nobody can be asked. */
+  SUPERCARGO_KUBERNETES_DIR: path(POD_PATHS.kubernetes),
   SUPERCARGO_PORT: wholeNumber({ min: 0, max: 65_535, initial: POD_PORTS.orchestrator }),
   SUPERCARGO_ADMIN_PORT: wholeNumber({ min: 0, max: 65_535, initial: POD_PORTS.admin }),
   SUPERCARGO_LOG_LEVEL: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),

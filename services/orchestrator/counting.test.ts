@@ -68,10 +68,11 @@ function call({ journal, counter }: Process, amount: number): void {
   );
   const place = { turn: 0, position: 0, callId: "c", itemId: "i" };
   const tool = { kind: "Tool", name: "read", server: "s", tool: "read", arguments: "{}" } as const;
-  const planned = { ...place, ...tool, state: "planned", result: null } as const;
+  const planned = { ...place, ...tool, state: "planned", result: null, approval: null } as const;
   journal.appendTurn(record, { number: 0, text: "", finish: "tool_calls", usage: NO_USAGE, calls: [planned] }, []);
   const at = { countIn: counter.countIn, atMs: 2 };
-  journal.startCall(record, planned, { key: "k", startedAtMs: 1, countIn: counter.countIn });
+  const start = { key: "k", startedAtMs: 1, countIn: counter.countIn, approval: null };
+  journal.startCall(record, planned, start);
   const used = { ...at, amounts: [{ dimension: "documents_analyzed", amount }] };
   const event = { type: "y", sequence_number: 1 };
   journal.endCall(record, planned, { state: "done", result: "", event, usage: used });

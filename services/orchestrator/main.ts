@@ -1,11 +1,14 @@
 import { randomBytes, randomUUID } from "node:crypto";
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { hostname } from "node:os";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { systemClock as clock } from "#runtime/clock.ts";
 import { ConfigError, parseConfig } from "#runtime/config.ts";
 import { openCounters, readBootId } from "#runtime/counters.ts";
 import { withHealth } from "#runtime/health.ts";
+import { inClusterOptions } from "#runtime/kube/in-cluster.ts";
+import { createKubeClient } from "#runtime/kube/transport.ts";
+import type { KubeClient } from "#runtime/kube/types.ts";
 import { createLogger, type Logger } from "#runtime/log.ts";
 import { createMetrics } from "#runtime/metrics.ts";
 import { startServer } from "#runtime/server.ts";
@@ -14,6 +17,7 @@ import { openTracer } from "#runtime/telemetry.ts";
 import type { SpanAttributes } from "#runtime/tracer.ts";
 import { createApp } from "./app.ts";
 import type { RunWorld } from "./active-run.ts";
+import { createKubeApprovals } from "./approvals/kube.ts";
 import { type Environment, environmentSchema } from "./config.ts";
 import { COUNTED_DIMENSIONS, createFactCounter } from "./counting.ts";
 import { createLive, type Live } from "./live.ts";
@@ -56,6 +60,7 @@ async function main(): Promise<void> {
     { name: "server", stop: () => server.stop(2000) },
     { name: "tools", stop: () => world.servers.close() },
     { name: "model", stop: () => agent.closeModel() },
+    { name: "API server", stop: () => agent.apiServer?.close() },
     { name: "spans", stop: () => agent.tracer?.stop(TRACER_STOP_MS) },
     { name: "polling", stop: stopPolling },
     { name: "journal", stop: () => journal.close() },
@@ -87,14 +92,20 @@ async function openAgent(env: Environment, log: Logger) {
   const model = createModelClient({ gatewayUrl, token: () => live.token(), clock, random: () => Math.random() });
   const metrics = createMetrics({ metered: counters });
   const tracer = await openTracer({ env, clock, registry: metrics.registry, resource: () => resourceOf(live) });
+  const apiServer = openApiServer(env, log);
+  const namespace = (): string | undefined => live.config()?.agent.namespace;
   let runs: Runs | undefined;
   const world: RunWorld = {
     journal,
     counter,
     live,
     servers: createToolServers({ clock, log }),
+    approvals: apiServer && createKubeApprovals({ client: apiServer, namespace }),
     ask: model.ask,
-    metrics: createRunMetrics(metrics.registry, () => runs?.active ?? 0),
+    metrics: createRunMetrics(metrics.registry, {
+      activeRuns: () => runs?.active ?? 0,
+      approvalsWaiting: () => journal.approvalsWaiting(clock.now()),
+    }),
     clock,
     tracer,
     log,
@@ -107,7 +118,21 @@ async function openAgent(env: Environment, log: Logger) {
     retentionDays: env.SUPERCARGO_RETENTION_DAYS,
     owner: randomUUID(),
   });
-  return { world, runs, metrics, counters, journal, tracer, closeModel: () => model.close() };
+  return { world, runs, metrics, counters, journal, tracer, apiServer, closeModel: () => model.close() };
+}
+
+/** The API server, in the pod of an agent that may have to ask people; the operator mounts its token there. */
+function openApiServer(env: Environment, log: Logger): KubeClient | undefined {
+  const folder = env.SUPERCARGO_KUBERNETES_DIR;
+  if (!existsSync(join(folder, "token"))) return undefined;
+  const random = (): number => Math.random();
+  return createKubeClient({
+    ...inClusterOptions(process.env, clock, folder),
+    userAgent: "supercargo-orchestrator",
+    clock,
+    random,
+    log,
+  });
 }
 
 /** Who sends the spans. */

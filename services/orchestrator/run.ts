@@ -1,5 +1,6 @@
 import { Refusal } from "#core/errors.ts";
 import { type ActiveRun, RunStop, type RunWorld } from "./active-run.ts";
+import { adopt, park, waitingCalls, type WaitingCall } from "./approvals/waiting.ts";
 import { collectConversation } from "./conversation.ts";
 import { ModelError } from "./model-stream.ts";
 import type { ConversationItem } from "./responses/messages.ts";
@@ -9,11 +10,13 @@ import type { CallRecord, FactSequence, RunEnd, RunRecord, Turn } from "./store/
 import { endRunSpan } from "./spans.ts";
 import { performCall } from "./tool-call.ts";
 import { openToolbox } from "./tools.ts";
-import { takeTurn } from "./turn.ts";
+import { takeTurn, turnsOfModel } from "./turn.ts";
 
 /** How a run ends. */
 type Outcome =
-  | { readonly status: "completed" | "cancelled" }
+  /** Parked: calls wait for a person, and the next response goes on with them. */
+  | { readonly status: "completed"; readonly isParked?: true }
+  | { readonly status: "cancelled" }
   | { readonly status: "incomplete"; readonly reason: IncompleteReason }
   | { readonly status: "failed"; readonly code: string; readonly message: string };
 
@@ -66,12 +69,17 @@ async function advance(
   world: RunWorld,
 ): Promise<Outcome | undefined> {
   const last = world.journal.turns(run.record.id).at(-1);
+  const waiting = last ? [] : waitingCalls(run, world);
+  if (waiting.length > 0) {
+    adopt(run, waiting, { world, toolbox: (await openContext(run, world)).toolbox });
+    return undefined;
+  }
   const settled = last ? await settleTurn(run, last, world) : undefined;
   if (settled) return settled;
   run.signal.throwIfAborted();
   const { config, toolbox } = await openContext(run, world);
   const turns = world.journal.turns(run.record.id);
-  if (turns.length >= config.budgets.turns) return { status: "incomplete", reason: "max_turns" };
+  if (turnsOfModel(turns) >= config.budgets.turns) return { status: "incomplete", reason: "max_turns" };
   await takeTurn(run, { config, toolbox, conversation, turns }, world);
   return undefined;
 }
@@ -91,20 +99,40 @@ async function settleTurn(run: ActiveRun, turn: Turn, world: RunWorld): Promise<
   if (turn.finish === "length") return { status: "incomplete", reason: "max_output_tokens" };
   if (turn.finish === "content_filter") return { status: "incomplete", reason: "content_filter" };
   if (turn.calls.length === 0) return { status: "completed" };
+  const waiting: WaitingCall[] = [];
+  let isExhausted: boolean;
+  const clientCalls = turn.calls.filter((call) => call.kind === "Client");
+  try {
+    isExhausted = await settleCalls(run, { turn, waiting }, world);
+    if (!isExhausted) for (const call of clientCalls.filter(isOpen)) handOver(run, call, world);
+  } finally {
+    // Last, as clients look for it there; and kept even if the client has gone, since people have been asked.
+    for (const call of waiting) park(run, call, world);
+  }
+  if (isExhausted) return { status: "incomplete", reason: "max_tool_calls" };
+  if (waiting.length > 0) return { status: "completed", isParked: true };
+  return clientCalls.length > 0 ? { status: "completed" } : undefined;
+}
+
+/** The agent's own calls, each decided alone. Returns whether the budget of calls is used up. */
+async function settleCalls(
+  run: ActiveRun,
+  { turn, waiting }: { readonly turn: Turn; readonly waiting: WaitingCall[] },
+  world: RunWorld,
+): Promise<boolean> {
   for (const call of turn.calls.filter((open) => open.kind === "Tool" && isOpen(open))) {
     // A call that a crash orphaned is settled first: its outcome must be known whoever has gone.
     if (call.state !== "started") run.signal.throwIfAborted();
     const context = { ...(await openContext(run, world)), control: world.live.control() };
     const verdict = await performCall(run, call, { context, world });
-    if (verdict === "BudgetExhausted") return { status: "incomplete", reason: "max_tool_calls" };
+    if (verdict.kind === "BudgetExhausted") return true;
+    if (verdict.kind === "Waiting") waiting.push({ call, asked: verdict.asked });
   }
-  const clientCalls = turn.calls.filter((call) => call.kind === "Client");
-  for (const call of clientCalls.filter(isOpen)) handOver(run, call, world);
-  return clientCalls.length > 0 ? { status: "completed" } : undefined;
+  return false;
 }
 
 function isOpen(call: CallRecord): boolean {
-  return call.state === "planned" || call.state === "started";
+  return call.state === "planned" || call.state === "waiting" || call.state === "started";
 }
 
 /** Gives a call to the client, which answers it in its next request. */
@@ -151,7 +179,8 @@ function endRun(
   const event = stream.prepare(`response.${outcome.status}`, { response });
   const fact = world.journal.endRun(record, end, event);
   world.metrics.runEnded(outcome.status);
-  world.log.info({ run: record.id, status: outcome.status, code: end.error?.code }, "Ended run");
+  const isParked = outcome.status === "completed" && outcome.isParked;
+  world.log.info({ run: record.id, status: outcome.status, code: end.error?.code, isParked }, "Ended run");
   countEnd(record, fact, world);
   // No event type exists for cancelled: the stream ends, and GET tells.
   if (outcome.status !== "cancelled") stream.send(event);
@@ -178,6 +207,7 @@ function toEnd(outcome: Outcome, at: { nowMs: number; lifeMs: number; countIn: s
     error: outcome.status === "failed" ? { code: outcome.code, message: outcome.message } : null,
     completedAtMs: at.nowMs,
     expiresAtMs: at.nowMs + at.lifeMs,
-    countIn: outcome.status === "completed" ? at.countIn : null,
+    // A run that waits is no work done: the response that goes on with it counts, once.
+    countIn: outcome.status === "completed" && !outcome.isParked ? at.countIn : null,
   };
 }

@@ -1,25 +1,26 @@
 import type { Control, OrchestratorConfig } from "#core/api/pod-config.ts";
-import { type AuditOutcome, type AuditSubject, auditUsage, toAuditRecord } from "#core/audit.ts";
-import { NO_TOOL_USAGE, readToolUsage, type ToolUsage } from "#core/tool-usage.ts";
 import { allowsTool } from "#core/grant.ts";
 import { decideAction, type PolicyDecision } from "#core/policy.ts";
+import { readToolUsage, type ToolUsage } from "#core/tool-usage.ts";
 import type { HoldResult } from "#runtime/holds.ts";
 import type { ActiveRun, RunWorld } from "./active-run.ts";
-import { digestOf } from "./canonical.ts";
+import { auditor, type Report } from "./call-audit.ts";
+import { beginItem, toItemOutcome, toRefusedItem, toSharedItem, toUnknownItem } from "./call-item.ts";
+import { ruleOn, type Ruling } from "./call-ruling.ts";
 import { isEntitled } from "./entitle.ts";
-import { type ToolOutcome, toExecutionError } from "./mcp-result.ts";
-import type { McpCallItem } from "./responses/items.ts";
-import { beginMcpCall, endMcpCall } from "./responses/stream.ts";
+import type { ToolOutcome } from "./mcp-result.ts";
 import { spanTool } from "./spans.ts";
-import type { CallEnd, CallRecord } from "./store/journal.ts";
+import { type AskedApproval, type CallRecord, ClaimedError } from "./store/journal.ts";
 import { type AgentTool, isAgentTool, readArguments, type Toolbox } from "./tools.ts";
 
 const HOUR_MS = 3600 * 1000;
-/** What the model reads when a crash or a broken connection hid the outcome of a call that must not be repeated. */
-const UNVERIFIED = "effect unverified, verify before retrying";
 
-/** How one call ended for the run as a whole. */
-export type CallVerdict = "Continue" | "BudgetExhausted";
+/** How one call ended for the run as a whole. Waiting: it has not ended, a person must decide. */
+export type CallVerdict =
+  | { readonly kind: "Continue" | "BudgetExhausted" }
+  | { readonly kind: "Waiting"; readonly asked: AskedApproval };
+
+const CONTINUE = { kind: "Continue" } as const;
 
 interface CallContext {
   readonly config: OrchestratorConfig;
@@ -33,8 +34,9 @@ interface CallSurroundings {
 }
 
 /**
- * Carries one call of the agent's own tools to its end: decide, write `started`, call, write the result. A call that is
- * found `started` was orphaned by a crash: it runs again only where the tool is safe to retry, with the same key.
+ * Carries one call of the agent's own tools to its end: decide, ask a person where one must be asked, write `started`,
+ * call, write the result. A call that is found `started` was orphaned by a crash: it runs again only where the tool is
+ * safe to retry, with the same key.
  */
 export async function performCall(
   run: ActiveRun,
@@ -63,36 +65,94 @@ interface HeldCall extends CallSurroundings {
 
 async function decideAndCall(run: ActiveRun, call: CallRecord, held: HeldCall): Promise<CallVerdict> {
   const { context, world, tool, hold } = held;
+  const { config } = context;
   const args = readArguments(call.arguments, tool?.inputSchema);
   const spent = hold.ok ? undefined : hold.dimension;
-  const decision = decideCall(run, call, { tool, problem: args.problem, spent, context, world });
-  const report = auditor(run, call, { context, world, decision, args: args.value });
-  const end = beginItem(run, call, world);
-
-  if (decision.effect === "Call" && tool && !mustNotRepeat(call, tool)) {
-    await carryOut(run, call, { tool, value: args.value, world, report, end });
-    return "Continue";
+  const decide = (): PolicyDecision => decideCall(run, call, { tool, problem: args.problem, spent, context, world });
+  const ruling = await ruleOn(run, call, { config, tool, args: args.value, world, decide });
+  const decision = ruling.kind === "Decided" ? ruling.decision : decide();
+  const report = auditor(run, call, { context, world, decision, ruling, args: args.value });
+  switch (ruling.kind) {
+    case "Wait":
+      // Said once: a later response that finds it still waiting says nothing new.
+      if (call.approval !== ruling.asked.name) report("Waiting");
+      return { kind: "Waiting", asked: ruling.asked };
+    case "Used":
+      return shareCall(run, call, { world, asked: ruling.asked, report });
+    case "Decided":
+      return carryRuling(run, call, { world, tool, value: args.value, ruling, report });
   }
+}
+
+interface RuledCall {
+  readonly world: RunWorld;
+  readonly tool: AgentTool | undefined;
+  readonly value: Readonly<Record<string, unknown>>;
+  readonly ruling: Extract<Ruling, { kind: "Decided" }>;
+  readonly report: Report;
+}
+
+async function carryRuling(run: ActiveRun, call: CallRecord, options: RuledCall): Promise<CallVerdict> {
+  const { tool, world, report } = options;
+  const { decision, asked } = options.ruling;
+  if (decision.effect === "Call" && tool && !mustNotRepeat(call, tool)) {
+    if (asked && !startByApproval(run, call, { world, asked })) return shareCall(run, call, { world, asked, report });
+    if (!asked && call.state !== "started") start(run, call, { world, approval: null });
+    await carryOut(run, call, { ...options, tool, asked });
+    return CONTINUE;
+  }
+  return endUncalled(run, call, options);
+}
+
+/** Ends a call that is not made: refused, or of an outcome that nobody can know. */
+function endUncalled(run: ActiveRun, call: CallRecord, { world, report, ruling }: RuledCall): CallVerdict {
+  const { decision, asked } = ruling;
+  const end = beginItem(run, call, { world, asked });
   if (decision.effect === "Refuse" && call.state !== "started") {
     report("Refused");
     const isBudget = decision.code === "budget_exhausted";
     end(toRefusedItem(decision, isBudget ? "incomplete" : "failed"), "failed");
-    return isBudget ? "BudgetExhausted" : "Continue";
+    return isBudget ? { kind: "BudgetExhausted" } : CONTINUE;
   }
   report("Unknown");
   end(toUnknownItem("The outcome of this call was lost"), "unknown");
-  return "Continue";
+  return CONTINUE;
+}
+
+interface SharedCall {
+  readonly world: RunWorld;
+  readonly asked: AskedApproval;
+  readonly report: Report;
+}
+
+/** One yes, one call: whoever comes second gets what the first has brought, or is told who is at it. */
+function shareCall(run: ActiveRun, call: CallRecord, { world, asked, report }: SharedCall): CallVerdict {
+  const claim = world.journal.approval(asked.name)?.claim;
+  const made = claim ? world.journal.call(claim) : undefined;
+  const end = beginItem(run, call, { world, asked });
+  report("Shared");
+  if (made && made.result !== null && isEnded(made.state)) {
+    end(toSharedItem({ state: made.state, result: made.result }), made.state);
+    return CONTINUE;
+  }
+  const reason = `Response ${claim?.id ?? "unknown"} makes this call, it is not made twice`;
+  end(toRefusedItem({ code: "approval_used", reason }, "failed"), "failed");
+  return CONTINUE;
+}
+
+function isEnded(state: CallRecord["state"]): state is "done" | "failed" | "unknown" {
+  return state === "done" || state === "failed" || state === "unknown";
 }
 
 interface CarryOptions extends CallOptions {
   readonly report: Report;
-  readonly end: EndItem;
+  readonly asked: AskedApproval | undefined;
 }
 
-/** Journal, send, journal, count: what has left is brought to its end. */
+/** Send, journal, count: what is written down as started is brought to its end. */
 async function carryOut(run: ActiveRun, call: CallRecord, options: CarryOptions): Promise<void> {
-  const { tool, world, report, end } = options;
-  if (call.state !== "started") start(run, call, world);
+  const { tool, world, report, asked } = options;
+  const end = beginItem(run, call, { world, asked });
   report("Started");
   const outcome = await callTool(run, call, options);
   const usage = judgeUsage(run, call, { outcome, tool, world });
@@ -114,33 +174,6 @@ function mustNotRepeat(call: CallRecord, tool: AgentTool): boolean {
   return call.state === "started" && !tool.safeToRetry;
 }
 
-type EndItem = (outcome: ItemOutcome, state: CallEnd["state"], usage?: ToolUsage) => void;
-
-/** Shows the call in the stream; the returned function writes its end into the journal, then shows that. */
-function beginItem(run: ActiveRun, call: CallRecord, world: RunWorld): EndItem {
-  const place = { stream: run.stream, outputIndex: run.output.length };
-  const item: McpCallItem = {
-    id: call.itemId,
-    type: "mcp_call",
-    server_label: call.server === "" ? "unknown" : call.server,
-    name: call.tool === "" ? call.name : call.tool,
-    arguments: call.arguments,
-    output: null,
-    error: null,
-    status: "in_progress",
-    approval_request_id: null,
-  };
-  beginMcpCall(place, item);
-  return ({ text: result, ...outcome }, state, usage = NO_TOOL_USAGE) => {
-    const done = { ...item, ...outcome };
-    const event = endMcpCall(place, done);
-    const at = { countIn: world.counter.countIn, atMs: world.clock.now() };
-    world.journal.endCall(run.record, call, { state, result, event, usage: { ...at, amounts: usage.amounts } });
-    run.output.push(done);
-    run.stream.send(event);
-  };
-}
-
 interface DecideOptions {
   readonly tool: AgentTool | undefined;
   readonly problem: string | undefined;
@@ -155,6 +188,8 @@ function decideCall(
   { tool, problem, spent, context, world }: DecideOptions,
 ): PolicyDecision {
   const nowMs = world.clock.now();
+  // As it is now: a person may have been asked meanwhile.
+  const control = world.live.control();
   // An orphaned call stands in the journal already: it must not use up its own limit.
   const itself = call.state === "started" ? 1 : 0;
   const place = { server: call.server, tool: call.tool };
@@ -167,27 +202,49 @@ function decideCall(
     argumentsProblem: problem,
     callsInRun: world.journal.callsInRun(run.record.id, place) - itself,
     callsInHour: world.journal.callsSince(nowMs - HOUR_MS, place) - itself,
-    mode: context.control?.mode ?? "Running",
+    mode: control?.mode ?? "Running",
     toolCallsUsed: world.journal.callsStarted(run.record.id) - itself,
     toolCallsMax: budgets.length > 0 ? Math.min(...budgets) : undefined,
-    entitled: isEntitled(context.control, nowMs),
-    inPlan: allowsTool(context.control?.entitlement.features, { server: call.server, name: call.tool }),
+    entitled: isEntitled(control, nowMs),
+    inPlan: allowsTool(control?.entitlement.features, { server: call.server, name: call.tool }),
     spent,
   });
 }
 
 /** Writes `started` and its key, and counts, before the first byte leaves. */
-function start(run: ActiveRun, call: CallRecord, world: RunWorld): void {
+function start(
+  run: ActiveRun,
+  call: CallRecord,
+  { world, approval }: { readonly world: RunWorld; readonly approval: string | null },
+): void {
   const fact = world.journal.startCall(run.record, call, {
     key: idempotencyKey(run, call),
     startedAtMs: world.clock.now(),
     countIn: world.counter.countIn,
+    approval,
   });
   try {
     world.counter.count();
   } catch (error) {
     // The call never leaves: its fact must not be counted once the file can be written again.
     world.journal.undoStart(run.record, call, fact);
+    throw error;
+  }
+}
+
+/** Starts a call that people approved. False: another call has used the approval. */
+function startByApproval(
+  run: ActiveRun,
+  call: CallRecord,
+  { world, asked }: { readonly world: RunWorld; readonly asked: AskedApproval },
+): boolean {
+  // Orphaned: it has its claim.
+  if (call.state === "started") return true;
+  try {
+    start(run, call, { world, approval: asked.name });
+    return true;
+  } catch (error) {
+    if (error instanceof ClaimedError) return false;
     throw error;
   }
 }
@@ -234,58 +291,4 @@ async function callTool(run: ActiveRun, call: CallRecord, { tool, value, world }
     const first = await once(headers);
     return first.kind === "Unknown" && tool.safeToRetry ? once(headers) : first;
   });
-}
-
-type ItemOutcome = Pick<McpCallItem, "output" | "error" | "status"> & { readonly text: string };
-
-function toItemOutcome(outcome: ToolOutcome): [ItemOutcome, CallEnd["state"]] {
-  if (outcome.kind === "Done")
-    return [{ output: outcome.text, error: null, status: "completed", text: outcome.text }, "done"];
-  if (outcome.kind === "Unknown") return [toUnknownItem(outcome.text), "unknown"];
-  return [{ output: null, error: outcome.error, status: "failed", text: `Error: ${outcome.text}` }, "failed"];
-}
-
-function toUnknownItem(why: string): ItemOutcome {
-  const text = `Error: ${why}: ${UNVERIFIED}`;
-  return { output: null, error: toExecutionError(text), status: "failed", text };
-}
-
-function toRefusedItem(
-  decision: Extract<PolicyDecision, { effect: "Refuse" }>,
-  status: "failed" | "incomplete",
-): ItemOutcome {
-  const text = `Refused (${decision.code}): ${decision.reason}`;
-  return { output: null, error: toExecutionError(text), status, text };
-}
-
-interface AuditorOptions {
-  readonly context: CallContext;
-  readonly world: RunWorld;
-  readonly decision: PolicyDecision;
-  readonly args: Readonly<Record<string, unknown>>;
-}
-
-type Report = (outcome: AuditOutcome, usage?: ToolUsage) => void;
-
-/** Writes the audit line of each step of a call, and counts it for dashboards. */
-function auditor(run: ActiveRun, call: CallRecord, options: AuditorOptions): Report {
-  const { context, world, decision, args } = options;
-  const { namespace, name } = context.config.agent;
-  const subject: AuditSubject = {
-    who: run.record.caller,
-    actingFor: run.record.principal,
-    agent: `${namespace}/${name}`,
-    generation: context.config.generation,
-    run: run.record.id,
-    call: call.callId,
-    tool: call.server === "" ? call.name : `${call.server}/${call.tool}`,
-    argumentsDigest: digestOf(args),
-    planId: context.control?.entitlement.planId ?? "",
-  };
-  return (outcome, usage = NO_TOOL_USAGE) => {
-    const record = { ...toAuditRecord(subject, decision, outcome), ...auditUsage(usage) };
-    world.log.info(record, "Decided tool call");
-    if (decision.effect === "Refuse" && outcome === "Refused") world.metrics.toolRefused(decision.code);
-    else if (outcome !== "Started") world.metrics.toolCallEnded(outcome);
-  };
 }

@@ -29,7 +29,7 @@ export async function takeTurn(run: ActiveRun, context: TurnContext, world: RunW
     config: context.config,
     toolbox,
     messages: [...toMessages(context.conversation, toolbox.offeredName), ...turnMessages(turns)],
-    isFirstTurn: turns.length === 0,
+    isFirstTurn: turnsOfModel(turns) === 0,
   });
   const close = (status: "completed" | "incomplete", keep: (events: readonly StreamEvent[]) => void): void => {
     if (!writer.isOpen) return keep([]);
@@ -60,6 +60,11 @@ export async function takeTurn(run: ActiveRun, context: TurnContext, world: RunW
   }
 }
 
+/** How often the model has been asked in this run: an adopted turn is an earlier response's. */
+export function turnsOfModel(turns: readonly Turn[]): number {
+  return turns.filter((turn) => turn.finish !== "adopted").length;
+}
+
 interface PlanOptions {
   readonly number: number;
   readonly turns: readonly Turn[];
@@ -77,7 +82,8 @@ function planCalls(calls: readonly ModelToolCall[], { number, turns, toolbox, ne
     const place = placeOf(toolbox, call.name);
     const itemId = newId(place.kind === "Client" ? "fc" : "mcp");
     const { name, arguments: args } = call;
-    return { turn: number, position, callId, itemId, ...place, name, arguments: args, state: "planned", result: null };
+    const nothing = { state: "planned", result: null, approval: null } as const;
+    return { turn: number, position, callId, itemId, ...place, name, arguments: args, ...nothing };
   });
 }
 

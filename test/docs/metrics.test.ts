@@ -39,7 +39,7 @@ async function registered(): Promise<Map<string, Row>> {
   createReporterMetrics(registry, readTerms(readEnvironment(pod), catalogue));
   createGatewayMetrics(registry);
   noteSpans(registry);
-  createRunMetrics(registry, () => 0);
+  createRunMetrics(registry, { activeRuns: () => 0, approvalsWaiting: () => 0 });
   const kinds = await kindsOf(registry);
   // A registry holds a name once, and two processes tell who leads.
   const operators = new Registry();

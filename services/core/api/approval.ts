@@ -25,10 +25,7 @@ const requestSchema = z
     rule: z.string().min(1).max(128).describe("Why a person is asked: the rule's name."),
     actingFor: z.string().min(1).max(512).describe("The verified principal that the run acts for."),
     reason: z.string().max(1024).describe("Why a person is asked, in words."),
-    reasonRequired: z
-      .enum(["Always", "OnDeny", "Never"])
-      .default("OnDeny")
-      .describe("When a decision must say why."),
+    reasonRequired: z.enum(["Always", "OnDeny", "Never"]).default("OnDeny").describe("When a decision must say why."),
     expiresAt: timeSchema.describe("No decision by then: the call is refused."),
   })
   .meta(cel({ rule: "self == oldSelf", message: "request is immutable", reason: "FieldValueForbidden" }));

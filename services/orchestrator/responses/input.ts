@@ -61,7 +61,7 @@ const mcpCallSchema = z.object({
 });
 
 /** Accepted because SDKs send whole outputs back, and not shown to the model. */
-const ignoredSchema = z.object({ type: z.enum(["reasoning", "mcp_list_tools"]) });
+const ignoredSchema = z.object({ type: z.enum(["reasoning", "mcp_list_tools", "mcp_approval_request"]) });
 
 export const inputItemSchema = z.preprocess(
   withType,

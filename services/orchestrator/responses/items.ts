@@ -47,19 +47,31 @@ const mcpCallItemSchema = z.object({
   output: z.string().nullable(),
   error: mcpCallErrorSchema.nullable(),
   status: z.enum(["in_progress", "completed", "incomplete", "failed"]),
-  approval_request_id: z.null(),
+  /** The item that asked, where a person approved the call. */
+  approval_request_id: z.string().nullable(),
+});
+
+/** A call that waits for a person; the object that holds the question bears the same digits in its name. */
+const mcpApprovalRequestItemSchema = z.object({
+  id: z.string(),
+  type: z.literal("mcp_approval_request"),
+  server_label: z.string(),
+  name: z.string(),
+  arguments: z.string(),
 });
 
 export const outputItemSchema = z.discriminatedUnion("type", [
   messageItemSchema,
   functionCallItemSchema,
   mcpCallItemSchema,
+  mcpApprovalRequestItemSchema,
 ]);
 export type OutputItem = z.output<typeof outputItemSchema>;
 export type MessageItem = z.output<typeof messageItemSchema>;
 export type MessagePart = MessageItem["content"][number];
 export type FunctionCallItem = z.output<typeof functionCallItemSchema>;
 export type McpCallItem = z.output<typeof mcpCallItemSchema>;
+export type McpApprovalRequestItem = z.output<typeof mcpApprovalRequestItemSchema>;
 export type McpCallError = z.output<typeof mcpCallErrorSchema>;
 
 /** A text part; annotations and logprobs are never produced here. */

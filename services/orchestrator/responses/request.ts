@@ -79,7 +79,6 @@ export const createRequestSchema = z.object({
     toItems,
     z
       .array(inputItemSchema, "must be a string or a list of items")
-      .min(1, "must not be empty")
       .max(ITEMS_MAX, `must have at most ${ITEMS_MAX} items`),
   ),
   instructions: orNull(text(262_144)),
@@ -136,12 +135,36 @@ export function parseCreateRequest(body: Buffer): CreateRequest {
     const message = `Cannot create the response as ${field} ${why}: current value is ${JSON.stringify(given).slice(0, 80)}`;
     throw new Refusal("unsupported_parameter", message, { param: field });
   }
+  refuseDecisions(value);
   const parsed = createRequestSchema.safeParse(value);
-  if (parsed.success) return parsed.data;
+  if (parsed.success) return checkInput(parsed.data);
   const [issue] = parsed.error.issues;
   const param = issue?.path.map(String).join(".") ?? null;
   const problem = issue ? describeIssue(issue, value).replace(": ", " ") : "the body is not valid";
   throw new Refusal("invalid_value", `Cannot create the response as ${problem}`, { param: param || null });
+}
+
+/** A caller's word is no decision: people decide at the API server, where their right to is checked. */
+function refuseDecisions(value: object): void {
+  const input: unknown = Reflect.get(value, "input");
+  const isDecision = (item: unknown): boolean =>
+    typeof item === "object" && item !== null && Reflect.get(item, "type") === "mcp_approval_response";
+  if (!Array.isArray(input) || !input.some(isDecision)) return;
+  const message =
+    "Cannot create the response as input must hold no mcp_approval_response: an Approval is decided in the cluster";
+  throw new Refusal("approval_forbidden", message, { param: "input" });
+}
+
+/** Nothing new to say is enough to go on with what waits for a person. */
+function checkInput(request: CreateRequest): CreateRequest {
+  if (request.input.length > 0 || request.previous_response_id !== null) return request;
+  throw new Refusal(
+    "invalid_value",
+    "Cannot create the response as input must not be empty without previous_response_id",
+    {
+      param: "input",
+    },
+  );
 }
 
 function parseJson(body: Buffer): object {

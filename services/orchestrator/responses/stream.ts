@@ -1,5 +1,12 @@
 import { ModelError } from "../model-stream.ts";
-import { type FunctionCallItem, type McpCallItem, type MessageItem, type OutputItem, toTextPart } from "./items.ts";
+import {
+  type FunctionCallItem,
+  type McpApprovalRequestItem,
+  type McpCallItem,
+  type MessageItem,
+  type OutputItem,
+  toTextPart,
+} from "./items.ts";
 
 /** One event of a response's stream: `type` and `sequence_number` first, the rest by type. */
 export interface StreamEvent {
@@ -157,10 +164,17 @@ export function endMcpCall(place: ItemPlace, item: McpCallItem): StreamEvent {
   return stream.prepare("response.output_item.done", { output_index: outputIndex, item });
 }
 
+/** Shows that a call waits for a person. Returns the last event unsent, for the journal first. */
+export function writeApprovalRequest({ stream, outputIndex }: ItemPlace, item: McpApprovalRequestItem): StreamEvent {
+  stream.emit("response.output_item.added", { output_index: outputIndex, item });
+  return stream.prepare("response.output_item.done", { output_index: outputIndex, item });
+}
+
 /** A whole finished item as events, for a response that is streamed again. */
 export function replayItem(place: ItemPlace, item: OutputItem): void {
   const { stream } = place;
   if (item.type === "function_call") return stream.send(writeFunctionCall(place, item));
+  if (item.type === "mcp_approval_request") return stream.send(writeApprovalRequest(place, item));
   if (item.type === "mcp_call") {
     beginMcpCall(place, { ...item, output: null, error: null, status: "in_progress" });
     return stream.send(endMcpCall(place, item));

@@ -2,6 +2,7 @@ import { addUsage } from "../responses/items.ts";
 import type { Database } from "./database.ts";
 import type { CallRecord, Journal } from "./journal.ts";
 import { toCall, toTurn, toUsage } from "./rows.ts";
+import { claimApproval, unclaimApproval } from "./approval-table.ts";
 import { deleteFact, fence, insertEvents, insertFact, NO_TOOL } from "./writes.ts";
 
 type CallMethods = Pick<Journal, "turns" | "appendTurn" | "startCall" | "undoStart" | "endCall">;
@@ -38,14 +39,16 @@ export function callMethods(db: Database): CallMethods {
       db.transaction(() => {
         fence(db, ref);
         const where = [ref.id, call.turn, call.position];
-        const { key, startedAtMs } = start;
+        const { key, startedAtMs, approval } = start;
         db.run(
-          `UPDATE call SET state = 'started', key = ?, started_at_ms = ? WHERE ${CALL}`,
+          `UPDATE call SET state = 'started', key = ?, started_at_ms = ?, approval = ? WHERE ${CALL}`,
           key,
           startedAtMs,
+          approval,
           ...where,
         );
         const { server, tool } = toCall(db.get(`SELECT * FROM call WHERE ${CALL}`, ...where));
+        if (approval !== null) claimApproval(db, approval, { ...ref, turn: call.turn, position: call.position });
         return insertFact(db, {
           runId: ref.id,
           countIn: start.countIn,
@@ -60,7 +63,10 @@ export function callMethods(db: Database): CallMethods {
       db.transaction(() => {
         fence(db, ref);
         const where = [ref.id, call.turn, call.position];
-        db.run(`UPDATE call SET state = 'planned', key = NULL, started_at_ms = NULL WHERE ${CALL}`, ...where);
+        const { approval } = toCall(db.get(`SELECT * FROM call WHERE ${CALL}`, ...where));
+        if (approval !== null) unclaimApproval(db, approval);
+        const state = approval === null ? "planned" : "waiting";
+        db.run(`UPDATE call SET key = NULL, started_at_ms = NULL, state = ? WHERE ${CALL}`, state, ...where);
         deleteFact(db, fact);
       }),
     endCall: (ref, call, end) =>
@@ -78,8 +84,8 @@ export function callMethods(db: Database): CallMethods {
 
 function insertCall(db: Database, runId: string, call: CallRecord): void {
   db.run(
-    `INSERT INTO call (run_id, turn, position, call_id, item_id, kind, name, server, tool, arguments, state, result)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+    `INSERT INTO call (run_id, turn, position, call_id, item_id, kind, name, server, tool, arguments, state, result, approval)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     runId,
     call.turn,
     call.position,
@@ -92,5 +98,6 @@ function insertCall(db: Database, runId: string, call: CallRecord): void {
     call.arguments,
     call.state,
     call.result,
+    call.approval,
   );
 }

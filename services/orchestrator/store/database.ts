@@ -1,5 +1,5 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
-import { JOURNAL_TABLES, JOURNAL_VERSION } from "./schema.ts";
+import { APPROVAL_TABLES, JOURNAL_TABLES, JOURNAL_VERSION } from "./schema.ts";
 
 /** Another process of the same volume (a pod that ends) may hold the lock for a moment. */
 const BUSY_TIMEOUT_MS = 5000;
@@ -56,8 +56,9 @@ function createTables(connection: DatabaseSync, file: string): void {
     const row = connection.prepare("PRAGMA user_version").get();
     const version = Number(row?.["user_version"] ?? 0);
     if (version === JOURNAL_VERSION) return;
-    if (version !== 0)
+    if (version > JOURNAL_VERSION)
       throw new Error(`Cannot open ${file} as its version must be <= ${JOURNAL_VERSION}: current value is ${version}`);
-    connection.exec(`${JOURNAL_TABLES} PRAGMA user_version = ${JOURNAL_VERSION};`);
+    const first = version === 0 ? JOURNAL_TABLES : "";
+    connection.exec(`${first} ${APPROVAL_TABLES} PRAGMA user_version = ${JOURNAL_VERSION};`);
   });
 }

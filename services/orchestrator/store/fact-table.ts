@@ -1,6 +1,7 @@
 import type { Database } from "./database.ts";
 import type { Journal } from "./journal.ts";
 import { toCount, toFact, toPin } from "./rows.ts";
+import { pruneApprovals } from "./approval-table.ts";
 import { deleteFact } from "./writes.ts";
 
 /** Facts are kept this long for hourly limits. */
@@ -64,7 +65,9 @@ export function factMethods(db: Database): FactMethods {
           counted.countIn,
           counted.sequence,
         );
-        return db.run("DELETE FROM run WHERE expires_at_ms <= ? AND status <> 'in_progress'", nowMs);
+        const runs = db.run("DELETE FROM run WHERE expires_at_ms <= ? AND status <> 'in_progress'", nowMs);
+        pruneApprovals(db, nowMs);
+        return runs;
       }),
   };
 }

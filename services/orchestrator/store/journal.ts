@@ -34,15 +34,18 @@ export type NewRun = Pick<
 /** How the model ended a turn. */
 export type FinishReason = "stop" | "length" | "tool_calls" | "content_filter";
 
+/** How a turn came to its end. Adopted: no model gave it; its calls are those that an earlier response left waiting. */
+type TurnFinish = FinishReason | "adopted";
+
 /** One answer of the model. Recorded before a call of it is made; a recorded one is never asked again. */
 export interface TurnRecord {
   readonly number: number;
   readonly text: string;
-  readonly finish: FinishReason;
+  readonly finish: TurnFinish;
   readonly usage: Usage;
 }
 
-/** `planned`, `waiting` (for approval, later), `started`; then one of the last three. */
+/** `planned`, perhaps `waiting` for a person, `started`; then one of the last three. */
 type CallState = "planned" | "waiting" | "started" | "done" | "failed" | "unknown";
 
 export interface CallRecord {
@@ -61,6 +64,32 @@ export interface CallRecord {
   readonly state: CallState;
   /** What the model reads; nothing before the end. */
   readonly result: string | null;
+  /** The Approval that the call waits for, or was made by. Once set, the call runs by an approval alone. */
+  readonly approval: string | null;
+}
+
+/** How an approval ended, as a run has learnt it. */
+export type ApprovalOutcome = "approved" | "denied" | "timed_out" | "stale";
+
+/** A question to a person. Run and call are those that asked first; a later response of the conversation may make the call. */
+export interface AskedApproval {
+  readonly name: string;
+  readonly uid: string;
+  readonly digest: string;
+  readonly runId: string;
+  readonly callId: string;
+  /** The rule that asked. */
+  readonly rule: string;
+  readonly askedAtMs: number;
+  readonly expiresAtMs: number;
+}
+
+/** A call that has used an approval. */
+interface ApprovalClaim extends RunRef, CallRef {}
+
+export interface ApprovalRecord extends AskedApproval {
+  readonly outcome: ApprovalOutcome | null;
+  readonly claim: ApprovalClaim | null;
 }
 
 /** A turn with its calls, in the model's order. */
@@ -84,7 +113,7 @@ export interface RunRef {
   readonly epoch: number;
 }
 
-interface CallRef {
+export interface CallRef {
   readonly turn: number;
   readonly position: number;
 }
@@ -94,6 +123,14 @@ export class FencedError extends Error {
   constructor(run: RunRef) {
     super(`Cannot write to run ${run.id} as epoch ${run.epoch} no longer owns it`);
     this.name = "FencedError";
+  }
+}
+
+/** An approval was used by another call meanwhile. */
+export class ClaimedError extends Error {
+  constructor(name: string) {
+    super(`Cannot use approval ${name} as it has been used`);
+    this.name = "ClaimedError";
   }
 }
 
@@ -113,6 +150,8 @@ interface CallStart {
   readonly startedAtMs: number;
   /** The life of the counters that the call is counted in. */
   readonly countIn: string;
+  /** The approval that the call is made by, and uses up. */
+  readonly approval: string | null;
 }
 
 export interface CallEnd {
@@ -145,9 +184,21 @@ export interface Journal {
   nextSequence(id: string): number;
   appendTurn(run: RunRef, turn: Turn, events: readonly StreamEvent[]): void;
   appendEvents(run: RunRef, events: readonly StreamEvent[]): void;
-  /** Returns the fact that was written with it. */
+  /** The call waits for a person; with the event that shows it, unless it was shown before. */
+  parkCall(run: RunRef, call: CallRef, parked: { readonly asked: AskedApproval; readonly event?: StreamEvent }): void;
+  approval(name: string): ApprovalRecord | undefined;
+  /** Writes down how an approval ended. False when that was known. */
+  settleApproval(name: string, outcome: ApprovalOutcome): boolean;
+  /** Approvals that nobody has decided, as far as known, and whose time is not over. */
+  approvalsWaiting(nowMs: number): number;
+  /** One call as it is now; nothing when its run is forgotten. */
+  call(ref: CallRef & Pick<RunRef, "id">): CallRecord | undefined;
+  /**
+   * Returns the fact that was written with it. A call with an approval claims it in the same transaction: throws
+   * ClaimedError when another call has.
+   */
   startCall(run: RunRef, call: CallRef, start: CallStart): FactSequence;
-  /** Takes a start back, with its fact, of a call that never left. The fact must not have been counted. */
+  /** Takes a start back, with its fact and its claim, of a call that never left. The fact must not have been counted. */
   undoStart(run: RunRef, call: CallRef, fact: FactSequence): void;
   endCall(run: RunRef, call: CallRef, end: CallEnd): void;
   /** Returns the fact that was written with it, if any. */

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { outputItemSchema, type OutputItem, type Usage, usageSchema } from "../responses/items.ts";
 import { createRequestSchema } from "../responses/request.ts";
-import type { CallRecord, Fact, RunRecord, TurnRecord } from "./journal.ts";
+import type { ApprovalRecord, CallRecord, Fact, RunRecord, TurnRecord } from "./journal.ts";
 
 /** Rows as SQLite gives them → records. A row that does not parse is a defect or a broken file: it throws. */
 const fromJson = <S extends z.ZodType>(schema: S) =>
@@ -54,7 +54,7 @@ export function toRun(row: unknown): RunRecord {
 const turnRowSchema = z.object({
   number: z.int(),
   text: z.string(),
-  finish: z.enum(["stop", "length", "tool_calls", "content_filter"]),
+  finish: z.enum(["stop", "length", "tool_calls", "content_filter", "adopted"]),
   usage: fromJson(usageSchema),
 });
 
@@ -74,11 +74,46 @@ const callRowSchema = z.object({
   arguments: z.string(),
   state: z.enum(["planned", "waiting", "started", "done", "failed", "unknown"]),
   result: z.string().nullable(),
+  approval: z.string().nullable(),
 });
 
 export function toCall(row: unknown): CallRecord {
   const { call_id: callId, item_id: itemId, ...call } = callRowSchema.parse(row);
   return { ...call, callId, itemId };
+}
+
+const approvalRowSchema = z.object({
+  name: z.string(),
+  uid: z.string(),
+  digest: z.string(),
+  run_id: z.string(),
+  call_id: z.string(),
+  rule: z.string(),
+  asked_at_ms: z.int(),
+  expires_at_ms: z.int(),
+  outcome: z.enum(["approved", "denied", "timed_out", "stale"]).nullable(),
+  claim_run: z.string().nullable(),
+  claim_epoch: z.int().nullable(),
+  claim_turn: z.int().nullable(),
+  claim_position: z.int().nullable(),
+});
+
+export function toApproval(row: unknown): ApprovalRecord {
+  const { name, uid, digest, rule, outcome, ...rest } = approvalRowSchema.parse(row);
+  const { claim_run: id, claim_epoch: epoch, claim_turn: turn, claim_position: position } = rest;
+  const isClaimed = id !== null && epoch !== null && turn !== null && position !== null;
+  return {
+    name,
+    uid,
+    digest,
+    rule,
+    outcome,
+    runId: rest.run_id,
+    callId: rest.call_id,
+    askedAtMs: rest.asked_at_ms,
+    expiresAtMs: rest.expires_at_ms,
+    claim: isClaimed ? { id, epoch, turn, position } : null,
+  };
 }
 
 const factRowSchema = z.object({ sequence: z.int(), dimension: z.string(), amount: z.int() });

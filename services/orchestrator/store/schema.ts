@@ -1,5 +1,5 @@
 /** Version of the tables, kept in `PRAGMA user_version`; a newer file is refused, never guessed at. */
-export const JOURNAL_VERSION = 1;
+export const JOURNAL_VERSION = 2;
 
 /**
  * Facts are numbered over all runs and never reuse a number (AUTOINCREMENT): the number is stored beside the counter.
@@ -76,4 +76,29 @@ CREATE TABLE fact (
   at_ms INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX fact_tool ON fact (server, tool, at_ms);
+`;
+
+/**
+ * Since version 2: what people are asked. An approval outlives the run that asked: a later response of the conversation
+ * uses it, once. `claim_*` names the one call that did.
+ */
+export const APPROVAL_TABLES = `
+ALTER TABLE call ADD COLUMN approval TEXT;
+CREATE INDEX call_approval ON call (approval) WHERE approval IS NOT NULL;
+CREATE TABLE approval (
+  name TEXT PRIMARY KEY,
+  uid TEXT NOT NULL,
+  digest TEXT NOT NULL,
+  run_id TEXT NOT NULL,
+  call_id TEXT NOT NULL,
+  rule TEXT NOT NULL,
+  asked_at_ms INTEGER NOT NULL,
+  expires_at_ms INTEGER NOT NULL,
+  outcome TEXT,
+  claim_run TEXT,
+  claim_epoch INTEGER,
+  claim_turn INTEGER,
+  claim_position INTEGER
+) STRICT;
+CREATE INDEX approval_open ON approval (expires_at_ms) WHERE outcome IS NULL;
 `;

@@ -44,6 +44,7 @@ const call: CallRecord = {
   arguments: "{}",
   state: "planned",
   result: null,
+  approval: null,
 };
 const usage = { ...NO_USAGE, input_tokens: 5, output_tokens: 2, total_tokens: 7 };
 const turn = { number: 0, text: "", finish: "tool_calls", usage, calls: [call] } as const;
@@ -55,7 +56,7 @@ const end: RunEnd = {
   expiresAtMs: 9000,
   countIn: "e1",
 };
-const start = { key: "resp_1:call_1", startedAtMs: 1500, countIn: "e1" };
+const start = { key: "resp_1:call_1", startedAtMs: 1500, countIn: "e1", approval: null };
 
 function event(sequence: number): { type: string; sequence_number: number } {
   return { type: "response.test", sequence_number: sequence };

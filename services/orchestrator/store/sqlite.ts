@@ -1,3 +1,4 @@
+import { approvalMethods } from "./approval-table.ts";
 import { callMethods } from "./call-table.ts";
 import { openDatabase } from "./database.ts";
 import { factMethods } from "./fact-table.ts";
@@ -10,5 +11,11 @@ import { runMethods } from "./run-table.ts";
  */
 export function openSqliteJournal(file: string): Journal {
   const db = openDatabase(file);
-  return { ...runMethods(db), ...callMethods(db), ...factMethods(db), close: () => db.close() };
+  return {
+    ...runMethods(db),
+    ...callMethods(db),
+    ...approvalMethods(db),
+    ...factMethods(db),
+    close: () => db.close(),
+  };
 }
