@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { KubeCallError } from "#runtime/kube/errors.ts";
-import { AGENT_DEPLOYMENTS, CORE_EVENTS, DEPLOYMENTS, EVENTS, POD_USAGES } from "#runtime/kube/resources.ts";
+import { AGENT_DEPLOYMENTS, APPROVALS, CORE_EVENTS, DEPLOYMENTS, EVENTS, POD_USAGES } from "#runtime/kube/resources.ts";
 import {
   isRecord,
   type KubeClient,
@@ -34,6 +34,8 @@ export interface Cluster {
   applyStatus(object: KubeObject): Promise<KubeObject | undefined>;
   /** Writes an event, or counts it up when it was written before. */
   writeEvent(event: KubeObject, series: KubeObject): Promise<void>;
+  /** Deletes exactly this one; one that is gone is as good. */
+  deleteApproval(object: KubeObject): Promise<void>;
   /** Why the kubelet could not mount a pod's volumes, newest message first. */
   mountProblems(pod: { readonly namespace: string; readonly uid: string }): Promise<readonly MountProblem[]>;
 }
@@ -84,6 +86,12 @@ export function createCluster(client: KubeClient, signal: AbortSignal): Cluster 
       throw new KubeCallError(`write status of ${object.metadata.name}`, applied.error);
     },
     writeEvent: (event, series) => writeEvent(client, { event, series }, signal),
+    async deleteApproval({ metadata: { namespace, name, uid } }) {
+      const preconditions = uid === undefined ? {} : { preconditions: { uid } };
+      const deleted = await client.delete(APPROVALS, { namespace, name }, { ...options, ...preconditions });
+      if (deleted.ok || deleted.error.kind === "NotFound" || deleted.error.kind === "Conflict") return;
+      throw new KubeCallError(`delete Approval ${name}`, deleted.error);
+    },
     mountProblems: (pod) => readMountProblems(client, pod, signal),
   };
 }

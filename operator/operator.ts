@@ -5,6 +5,7 @@ import { AGENT_DEPLOYMENTS } from "#runtime/kube/resources.ts";
 import { storeKey } from "#runtime/kube/store.ts";
 import type { KubeClient, KubeError, ResourceRef } from "#runtime/kube/types.ts";
 import type { Logger } from "#runtime/log.ts";
+import { tendApprovals } from "./approvals.ts";
 import type { Cache } from "./cache.ts";
 import { createClusterFacts } from "./cluster-facts.ts";
 import type { Settings } from "./config.ts";
@@ -81,6 +82,9 @@ export function createOperator(options: OperatorOptions): Operator {
     while (!signal.aborted && !stopping && (watches.unsynced().length > 0 || !facts.current()))
       await clock.sleep(SYNC_POLL_MS, signal).catch(() => undefined);
     const observer = metrics ? { observer: metrics.controller } : {};
+    const caches = (ref: ResourceRef): Cache => watches.cache(ref);
+    const cluster = createCluster(client, signal);
+    void tendApprovals({ caches, cluster, clock, instance: options.pod.name, log }, signal);
     await runController({ queue, clock, random, log, reconcile, ...observer }, signal);
   };
   const election = createElection({

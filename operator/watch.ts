@@ -2,6 +2,7 @@ import type { Clock } from "#runtime/clock.ts";
 import type { Logger } from "#runtime/log.ts";
 import {
   AGENT_DEPLOYMENTS,
+  APPROVALS,
   CONFIG_MAPS,
   DEPLOYMENTS,
   HORIZONTAL_POD_AUTOSCALERS,
@@ -36,7 +37,7 @@ export const CHILD_REFS: readonly ResourceRef[] = [
   POD_DISRUPTION_BUDGETS,
 ];
 
-const LABELLED = [...CHILD_REFS, PODS, POD_USAGES];
+const LABELLED = [...CHILD_REFS, PODS, POD_USAGES, APPROVALS];
 const SELECTOR = "app.kubernetes.io/managed-by=supercargo";
 
 export interface WatchOptions {
@@ -128,6 +129,8 @@ function keysOf(ref: ResourceRef, change: StoreChange, all: () => readonly strin
   const { object, previous } = change;
   if (object && previous && relevantPart(ref, object) === relevantPart(ref, previous)) return [];
   if (ref === AGENT_DEPLOYMENTS) return [change.key];
+  // No child follows from what people are asked.
+  if (ref === APPROVALS) return [];
   if (ref === USAGE_LEDGERS) return all();
   return [...new Set([agentKeyOf(object), agentKeyOf(previous)])].filter((key) => key !== undefined);
 }

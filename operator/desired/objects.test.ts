@@ -51,6 +51,19 @@ function deployment(input: DesiredInput, component: string): z.output<typeof dep
   return deploymentSchema.parse(find(input, "Deployment", component)).spec;
 }
 
+const TOOL = {
+  name: "orders",
+  mcp: { url: "http://orders.shop.svc.cluster.local/mcp" },
+  functions: [{ name: "get_order", lane: "Automatic" }],
+};
+
+function orchestratorConfig(input: DesiredInput): z.output<typeof orchestratorConfigSchema> {
+  const { data } = z
+    .object({ data: z.object({ "orchestrator.json": z.string() }) })
+    .parse(find(input, "ConfigMap", "config"));
+  return orchestratorConfigSchema.parse(JSON.parse(data["orchestrator.json"]));
+}
+
 describe("the pods", () => {
   it("keep the token of workload identity out of the meter", () => {
     const input = sampleInput();
@@ -94,14 +107,15 @@ describe("the pods", () => {
   });
 
   it.each(components)(
-    "of the %s give the API server's token to the meter alone, and each file one writer",
+    "of the %s give each file one writer, and the API server's token to no service that need not ask people",
     (component) => {
       const { spec } = deployment(sampleInput(), component).template;
       const [sidecar] = spec.initContainers;
       const [service] = spec.containers;
       const mounts = (container: typeof service): Record<string, boolean> =>
         Object.fromEntries((container?.volumeMounts ?? []).map((mount) => [mount.name, mount.readOnly === true]));
-      expect(mounts(service)).not.toHaveProperty("kubernetes");
+      expect(mounts(service)["kubernetes"]).toBe(component === "orchestrator" ? true : undefined);
+      expect(mounts(sidecar)["kubernetes"]).toBe(true);
       expect(mounts(sidecar)).not.toHaveProperty("service-token");
       expect([mounts(service)["control"], mounts(sidecar)["control"]]).toEqual([true, false]);
       expect([mounts(service)["counters"], mounts(sidecar)["counters"]]).toEqual([false, true]);
@@ -112,6 +126,26 @@ describe("the pods", () => {
         for (const name of Object.keys(mounts(container))) expect(volumes).toContain(name);
     },
   );
+
+  it.each([
+    ["no tools", []],
+    ["no function that may be called", [{ ...TOOL, functions: [{ name: "drop", lane: "Never" }] }]],
+  ])("with %s ask nobody: no token, no role, nothing in the config", (_what, tools) => {
+    const input = sampleInput({ tools });
+    const [service] = deployment(input, "orchestrator").template.spec.containers;
+    expect(service?.volumeMounts.map(({ name }) => name)).not.toContain("kubernetes");
+    expect(find(input, "RoleBinding", "orchestrator")).toBeUndefined();
+    expect(orchestratorConfig(input).approvals).toBeUndefined();
+  });
+
+  it("with tools ask people by a role of their own, bound to the orchestrator's account alone", () => {
+    const input = sampleInput({ tools: [TOOL], approvals: { timeoutSeconds: 120 } });
+    expect(find(input, "RoleBinding", "orchestrator")).toMatchObject({
+      roleRef: { kind: "ClusterRole", name: "supercargo-orchestrator" },
+      subjects: [{ kind: "ServiceAccount", name: "order-desk-orchestrator" }],
+    });
+    expect(orchestratorConfig(input).approvals).toEqual({ timeoutSeconds: 120, reasonRequired: "OnDeny" });
+  });
 
   it("mount only the Secrets of their own component, read-only, key by key", () => {
     const secretsOf = (component: string): unknown[] =>

@@ -68,6 +68,7 @@ const RIGHTS: Readonly<Record<string, readonly string[]>> = {
     "supercargo.dev/podusages/status: get update",
     "supercargo.dev/podusages: get list watch",
   ],
+  "ClusterRole/supercargo-orchestrator": ["supercargo.dev/approvals: create get"],
   "ClusterRole/supercargo-view": ["agentdeployments", "approvals", "podusages", "usageledgers", "usagestatements"].map(
     (kind) => `supercargo.dev/${kind}: get list watch`,
   ),
@@ -129,6 +130,6 @@ describe.each(PROFILES)("rights with the values %s", (profile) => {
     const climbing = all.filter((rule) =>
       rule.verbs.some((verb) => ["escalate", "impersonate", "bind", "approve", "sign"].includes(verb)),
     );
-    expect(climbing.map((rule) => rule.resourceNames.length)).toEqual([1]);
+    expect(climbing.map((rule) => rule.resourceNames.length)).toEqual([2]);
   });
 });

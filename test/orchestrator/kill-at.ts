@@ -1,7 +1,7 @@
 /**
  * Loaded into the orchestrator's process before its entry: kills it with SIGKILL at the mark that KILL_AT names, without a
  * word of the product knowing. Marks: `before:open:1`, `before:turn:2`, `after:start:1`, … for transactions of the journal
- * (open, turn, start, end, finish; counted from 1), `before:count:1` and `after:count:1` for writes of the counter file.
+ * (open, turn, park, start, end, finish; counted from 1), `before:count:1` and `after:count:1` for writes of the counter file.
  * FAIL_AT lets the write at its mark fail instead, as on a full disk.
  */
 import fs from "node:fs";
@@ -16,6 +16,7 @@ let statements: string[] = [];
 const LABELS: readonly (readonly [RegExp, string])[] = [
   [/INSERT INTO run/, "open"],
   [/INSERT INTO turn/, "turn"],
+  [/SET state = 'waiting'/, "park"],
   [/SET state = 'started'/, "start"],
   [/UPDATE call SET state = \?/, "end"],
   [/UPDATE run SET status/, "finish"],
