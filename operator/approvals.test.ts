@@ -50,7 +50,7 @@ function createWorld() {
     },
     clock,
     instance: "operator-0",
-    log: { warn: (_fields: object, text: string) => void warned.push(text), info: () => undefined },
+    log: { warn: (_fields: object, text: string) => void warned.push(text) },
   };
   const told = new Set<string>();
   return {

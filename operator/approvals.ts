@@ -4,7 +4,6 @@ import type { Clock } from "#runtime/clock.ts";
 import { microTime } from "#runtime/kube/lease.ts";
 import { AGENT_DEPLOYMENTS, APPROVALS } from "#runtime/kube/resources.ts";
 import type { KubeObject, ResourceRef } from "#runtime/kube/types.ts";
-import type { Logger } from "#runtime/log.ts";
 import type { Cache } from "./cache.ts";
 import type { Cluster } from "./kube.ts";
 
@@ -45,7 +44,7 @@ export interface ApprovalTending {
   readonly clock: Clock;
   /** The operator's pod. */
   readonly instance: string;
-  readonly log: Pick<Logger, "warn" | "info">;
+  readonly log: { warn(fields: object, message: string): void };
 }
 
 /** Tells an agent's people by Events what it asks and what was decided, and deletes what has been kept long enough. Until the signal; never throws. */

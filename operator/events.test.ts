@@ -38,6 +38,7 @@ function world(): {
     applyControl: refuse,
     applyStatus: refuse,
     mountProblems: refuse,
+    deleteApproval: refuse,
     writeEvent: async (event, series) => void written.push({ event, series }),
   };
   const recorder = createRecorder({ clock, instance: "operator-0", log: { warn: () => void warnings.push(1) } });

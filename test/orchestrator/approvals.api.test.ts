@@ -1,6 +1,6 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { createKubectl, type Kubectl } from "../../scripts/demo/kubectl.ts";
 import { type CommandResult, tryCommand } from "../../scripts/run-command.ts";
@@ -70,7 +70,6 @@ beforeEach(async () => {
   pod = await createWorld({ config: (initial) => atHome(mounted, initial) });
 });
 afterEach(() => pod?.stop());
-afterAll(() => undefined);
 
 /** What the kubelet would mount. */
 async function readConfig(): Promise<OrchestratorConfig> {
@@ -89,10 +88,8 @@ function atHome(mounted: OrchestratorConfig, initial: OrchestratorConfig): Orche
 /** The process with the token that the operator mounts into it. */
 async function startPod(environment: Readonly<Record<string, string>> = {}): Promise<void> {
   const { ca } = await kubeconfigOptions(world.api.kubeconfig);
-  const folder = pod.directory;
-  writeFileSync(join(folder, "ca.crt"), typeof ca === "string" ? ca : "");
-  const kubernetes = join(folder, "kubernetes");
-  await tryCommand(["mkdir", "-p", kubernetes]);
+  const kubernetes = join(pod.directory, "kubernetes");
+  mkdirSync(kubernetes, { recursive: true });
   writeFileSync(join(kubernetes, "ca.crt"), typeof ca === "string" ? ca : "");
   writeFileSync(join(kubernetes, "token"), await accountToken(`${NAME}-orchestrator`));
   const { hostname, port } = new URL(world.api.server);
@@ -152,8 +149,8 @@ async function type(marker: string, name: string, user: readonly string[] = [`--
   return tryCommand(["bash", "-euo", "pipefail", "-c", shell]);
 }
 
-const APPROVE = '"verdict":"Approve"';
-const DENY = '"verdict":"Deny"';
+const APPROVE = 'verdict\\":\\"Approve';
+const DENY = 'verdict\\":\\"Deny';
 
 describe("a call of lane Approval", () => {
   it("waits for a person, who approves with kubectl, and has one effect", async () => {
@@ -238,7 +235,7 @@ describe("a call of lane Approval", () => {
   ] as const)("survives kill -9 %s: never twice", async (mark, isKnown) => {
     await startPod({ KILL_AT: mark });
     const first = await respond({ input: INPUT }, "first").catch(async () => {
-      await startPod({ KILL_AT: mark === "after:park:1" ? "" : mark });
+      await startPod();
       return respond({ input: INPUT }, "first");
     });
     expect((await type(APPROVE, (await onlyApproval()).metadata.name)).stderr).toBe("");

@@ -1,5 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { type Answered, type ApprovalWorld, callTools, createApprovalWorld, type Process, say } from "./test-world.ts";
+import {
+  type Answered,
+  type ApprovalWorld,
+  callTools,
+  createApprovalWorld,
+  type Process,
+  say,
+} from "../../../test/orchestrator/approval-world.ts";
 
 const REFUND = { name: "refund", arguments: { order: "A-1", cents: 4200 } };
 

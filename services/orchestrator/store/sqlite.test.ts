@@ -5,7 +5,16 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { NO_USAGE } from "../responses/items.ts";
 import { createRequestSchema } from "../responses/request.ts";
-import { type CallRecord, FencedError, type Journal, type NewRun, type RunEnd } from "./journal.ts";
+import {
+  type AskedApproval,
+  type CallRecord,
+  ClaimedError,
+  FencedError,
+  type Journal,
+  type NewRun,
+  type RunEnd,
+} from "./journal.ts";
+import { JOURNAL_TABLES } from "./schema.ts";
 import { openSqliteJournal } from "./sqlite.ts";
 
 let directory: string;
@@ -191,7 +200,84 @@ describe("openSqliteJournal", () => {
     database.exec("PRAGMA user_version = 9");
     database.close();
     expect(() => openSqliteJournal(newer)).toThrow(
-      `Cannot open ${newer} as its version must be <= 1: current value is 9`,
+      `Cannot open ${newer} as its version must be <= 2: current value is 9`,
     );
+  });
+
+  it("opens a file of the first version, with what it holds", () => {
+    const older = join(directory, "older.db");
+    const database = new DatabaseSync(older);
+    database.exec(`${JOURNAL_TABLES} PRAGMA user_version = 1;`);
+    database.exec(
+      `INSERT INTO run VALUES ('resp_0', 1, 'o', 'p', 'c', NULL, 'd', '${JSON.stringify(run.request)}', 'm', 1, NULL, NULL,
+         'in_progress', NULL, NULL, '${JSON.stringify(NO_USAGE)}');
+       INSERT INTO turn VALUES ('resp_0', 0, '', 'tool_calls', '${JSON.stringify(NO_USAGE)}');
+       INSERT INTO call VALUES ('resp_0', 0, 0, 'c', 'i', 'Tool', 'n', 's', 't', '{}', 'planned', NULL, NULL, NULL);`,
+    );
+    database.close();
+    const opened = openSqliteJournal(older);
+    expect(opened.turns("resp_0")[0]?.calls[0]).toMatchObject({ state: "planned", approval: null });
+    opened.close();
+  });
+});
+
+describe("an approval in the journal", () => {
+  const asked: AskedApproval = {
+    name: "desk-1",
+    uid: "u",
+    digest: "d",
+    runId: "resp_1",
+    callId: "call_1",
+    rule: "lane_approval",
+    askedAtMs: 1000,
+    expiresAtMs: 5000,
+  };
+  const byApproval = { ...start, approval: asked.name };
+
+  function openRuns(...ids: readonly string[]): readonly { readonly id: string; readonly epoch: number }[] {
+    return ids.map((id) => {
+      const record = journal.openRun({ ...run, id, idempotencyKey: id }, event(0));
+      journal.appendTurn(record, turn, [event(1)]);
+      journal.parkCall(record, call, { asked, event: event(2) });
+      return record;
+    });
+  }
+
+  it("waits, is used by one call, and given back by one that never left", () => {
+    const [one, two] = openRuns("resp_1", "resp_2");
+    if (!one || !two) throw new Error("There must be two runs");
+    expect(journal.turns(one.id)[0]?.calls[0]).toMatchObject({ state: "waiting", approval: asked.name });
+    expect([journal.approvalsWaiting(4999), journal.approvalsWaiting(5000)]).toEqual([1, 0]);
+    const fact = journal.startCall(one, call, byApproval);
+    expect(journal.approval(asked.name)?.claim).toEqual({ id: one.id, epoch: 1, turn: 0, position: 0 });
+    expect(() => journal.startCall(two, call, byApproval)).toThrow(ClaimedError);
+    expect(journal.turns(two.id)[0]?.calls[0]).toMatchObject({ state: "waiting" });
+    expect(journal.callsStarted(two.id)).toBe(0);
+    journal.undoStart(one, call, fact);
+    expect(journal.call({ id: one.id, turn: 0, position: 0 })).toMatchObject({ state: "waiting" });
+    expect(journal.approval(asked.name)?.claim).toBeNull();
+    journal.startCall(two, call, byApproval);
+    expect(journal.approval(asked.name)?.claim?.id).toBe("resp_2");
+  });
+
+  it("learns its end once", () => {
+    openRuns("resp_1");
+    expect([journal.settleApproval("desk-1", "denied"), journal.settleApproval("desk-1", "approved")]).toEqual([
+      true,
+      false,
+    ]);
+    expect(journal.approval("desk-1")?.outcome).toBe("denied");
+    expect(journal.approvalsWaiting(0)).toBe(0);
+  });
+
+  it("is kept as long as a call could ask for it, and no longer", () => {
+    const [one] = openRuns("resp_1");
+    if (!one) throw new Error("There must be a run");
+    journal.startCall(one, call, byApproval);
+    journal.endRun(one, end, event(3));
+    journal.prune(8999, { countIn: "e1", sequence: 9 });
+    expect(journal.approval(asked.name)?.claim).not.toBeNull();
+    journal.prune(9000, { countIn: "e1", sequence: 9 });
+    expect(journal.approval(asked.name)).toBeUndefined();
   });
 });

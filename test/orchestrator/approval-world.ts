@@ -7,18 +7,18 @@ import type { ApprovalView } from "#core/approvals.ts";
 import { type Counters, openCounters } from "#runtime/counters.ts";
 import { createHolds } from "#runtime/holds.ts";
 import { createLogger } from "#runtime/log.ts";
-import { createFakeClock, type FakeClock } from "../../../test/fakes/clock.ts";
-import type { RunWorld } from "../active-run.ts";
-import { COUNTED_DIMENSIONS, createFactCounter } from "../counting.ts";
-import { createRunMetrics } from "../metrics.ts";
-import type { ModelAnswer } from "../model-stream.ts";
-import { type OutputItem, NO_USAGE } from "../responses/items.ts";
-import { createRequestSchema } from "../responses/request.ts";
-import { createRuns, type Runs } from "../runs.ts";
-import type { Journal } from "../store/journal.ts";
-import { openSqliteJournal } from "../store/sqlite.ts";
-import { NO_TRACE } from "../trace.ts";
-import type { NewApproval } from "./port.ts";
+import { createFakeClock, type FakeClock } from "../fakes/clock.ts";
+import type { RunWorld } from "../../services/orchestrator/active-run.ts";
+import { COUNTED_DIMENSIONS, createFactCounter } from "../../services/orchestrator/counting.ts";
+import { createRunMetrics } from "../../services/orchestrator/metrics.ts";
+import type { ModelAnswer } from "../../services/orchestrator/model-stream.ts";
+import { type OutputItem, NO_USAGE } from "../../services/orchestrator/responses/items.ts";
+import { createRequestSchema } from "../../services/orchestrator/responses/request.ts";
+import { createRuns, type Runs } from "../../services/orchestrator/runs.ts";
+import type { Journal } from "../../services/orchestrator/store/journal.ts";
+import { openSqliteJournal } from "../../services/orchestrator/store/sqlite.ts";
+import { NO_TRACE } from "../../services/orchestrator/trace.ts";
+import type { NewApproval } from "../../services/orchestrator/approvals/port.ts";
 
 /** A world around runs that keeps its state over processes: files, people, a tool that counts its effects, a scripted model. */
 export interface ApprovalWorld {
