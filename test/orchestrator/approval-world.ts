@@ -18,7 +18,7 @@ import { createRuns, type Runs } from "../../services/orchestrator/runs.ts";
 import type { Journal } from "../../services/orchestrator/store/journal.ts";
 import { openSqliteJournal } from "../../services/orchestrator/store/sqlite.ts";
 import { NO_TRACE } from "../../services/orchestrator/trace.ts";
-import type { NewApproval } from "../../services/orchestrator/approvals/port.ts";
+import type { Approvals, NewApproval } from "../../services/orchestrator/approvals/port.ts";
 
 /** A world around runs that keeps its state over processes: files, people, a tool that counts its effects, a scripted model. */
 export interface ApprovalWorld {
@@ -165,23 +165,7 @@ function bootProcess(world: ApprovalWorld, { directory, owner, newId }: ProcessP
     counter,
     live: liveOf(world, counters),
     servers: toolOf(world, step),
-    approvals: {
-      async ask(approval) {
-        step("before ask");
-        if (people.isAway) return { ok: false, problem: "Unreachable: no answer" };
-        people.asked.set(approval.name, approval);
-        const { digest, expiresAtMs } = approval;
-        const view = people.views.get(approval.name) ?? { uid: `uid-${approval.name}`, digest, expiresAtMs };
-        people.views.set(approval.name, view);
-        step("after ask");
-        return { ok: true, view };
-      },
-      async read(name) {
-        step("before read");
-        if (people.isAway) return { ok: false, problem: "Unreachable: no answer" };
-        return { ok: true, view: people.views.get(name) };
-      },
-    },
+    approvals: approvalsOf(people, step),
     ask: async ({ body, onText }) => {
       step("before model");
       world.shown.push(JSON.stringify(body["messages"]));
@@ -219,6 +203,26 @@ function bootProcess(world: ApprovalWorld, { directory, owner, newId }: ProcessP
       isDead = true;
       journal.close();
       counters.close();
+    },
+  };
+}
+
+function approvalsOf(people: People, step: (place: string) => void): Approvals {
+  return {
+    async ask(approval) {
+      step("before ask");
+      if (people.isAway) return { ok: false, problem: "Unreachable: no answer" };
+      people.asked.set(approval.name, approval);
+      const { digest, expiresAtMs } = approval;
+      const view = people.views.get(approval.name) ?? { uid: `uid-${approval.name}`, digest, expiresAtMs };
+      people.views.set(approval.name, view);
+      step("after ask");
+      return { ok: true, view };
+    },
+    async read(name) {
+      step("before read");
+      if (people.isAway) return { ok: false, problem: "Unreachable: no answer" };
+      return { ok: true, view: people.views.get(name) };
     },
   };
 }

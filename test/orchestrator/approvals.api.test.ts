@@ -9,7 +9,7 @@ import { type OrchestratorConfig, orchestratorConfigSchema } from "../../service
 import { kubeconfigOptions } from "../../services/runtime/kube/kubeconfig.ts";
 import { APPROVALS, CONFIG_MAPS, EVENTS } from "../../services/runtime/kube/resources.ts";
 import type { KubeObject } from "../../services/runtime/kube/types.ts";
-import { condition, createAgent, NAME, useAgentWorld, world } from "../api/agent-world.ts";
+import { condition, createAgent, NAME, patchAgent, useAgentWorld, world } from "../api/agent-world.ts";
 import { at, must, waitFor } from "../api/harness.ts";
 import { render } from "../chart/helm.ts";
 import { type AgentWorld, createWorld } from "./world.ts";
@@ -215,10 +215,12 @@ describe("a call of lane Approval", () => {
     const first = await respond({ input: INPUT });
     const { name } = (await onlyApproval()).metadata;
     expect((await type(APPROVE, name)).stderr).toBe("");
-    pod.writeConfig({ ...pod.config, generation: pod.config.generation + 1 });
-    await waitFor("the new config", () =>
-      pod.log.filter((line) => line.includes("Applied config")).length > 1 ? true : undefined,
-    );
+    const applied = (): number => pod.log.filter((line) => line.includes("Applied config")).length;
+    const before = applied();
+    await patchAgent({ instructions: "You answer shortly." });
+    await condition("Ready", { status: "True" });
+    pod.writeConfig(atHome(await readConfig(), pod.config));
+    await waitFor("the new config", () => (applied() > before ? true : undefined));
     const second = await goOn(first);
     expect(second.output.map((entry) => entry.type)).toEqual(["mcp_approval_request"]);
     expect(await approvals()).toHaveLength(2);

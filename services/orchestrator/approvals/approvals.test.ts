@@ -30,6 +30,11 @@ async function goOn(previous: Answered, input: unknown = []): Promise<Answered> 
   return process.respond({ input, previous_response_id: previous.id });
 }
 
+/** Waits for the runs that a process has taken over. */
+async function settle({ journal, runs }: Process): Promise<void> {
+  for (const { id } of journal.unfinished()) await runs.find(id)?.done;
+}
+
 function typesOf({ output }: Answered): string[] {
   return output.map((item) => item.type);
 }
@@ -232,7 +237,7 @@ describe("what was approved", () => {
     process.end();
     process = world.boot();
     process.runs.recover();
-    await Promise.all(process.journal.unfinished().map(({ id }) => process.runs.find(id)?.done));
+    await settle(process);
     const later = await goOn(first);
     expect(JSON.stringify(later.output[0])).toContain("effect unverified");
     expect(world.effects).toEqual([]);
@@ -318,9 +323,8 @@ async function storyWithCrash(at: number): Promise<{ readonly died: string; read
     } catch {
       process.end();
       process = world.boot();
-      const unfinished = process.journal.unfinished();
       process.runs.recover();
-      await Promise.all(unfinished.map(({ id }) => process.runs.find(id)?.done));
+      await settle(process);
       // The client comes back with its key: to what it began, if anything was begun.
       const run = process.journal.runByKey("alice", key);
       return run

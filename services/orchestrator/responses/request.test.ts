@@ -20,7 +20,12 @@ describe("parseCreateRequest", () => {
     ["{", "invalid_json", null, "the body must be one JSON object in UTF-8"],
     ["[]", "invalid_json", null, "the body must be one JSON object in UTF-8"],
     [{}, "invalid_value", "input", "input must be a string or a list of items"],
-    [{ input: [] }, "invalid_value", "input", "input must not be empty: current value is []"],
+    [
+      { input: [] },
+      "invalid_value",
+      "input",
+      "input must not be empty without previous_response_id: current value is []",
+    ],
     [{ input: 7 }, "invalid_value", "input", "input must be a string or a list of items: current value is 7"],
     [
       { input: [{ role: "robot", content: "x" }] },

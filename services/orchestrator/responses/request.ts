@@ -160,7 +160,7 @@ function checkInput(request: CreateRequest): CreateRequest {
   if (request.input.length > 0 || request.previous_response_id !== null) return request;
   throw new Refusal(
     "invalid_value",
-    "Cannot create the response as input must not be empty without previous_response_id",
+    "Cannot create the response as input must not be empty without previous_response_id: current value is []",
     {
       param: "input",
     },

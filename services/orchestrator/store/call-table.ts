@@ -1,6 +1,6 @@
 import { addUsage } from "../responses/items.ts";
 import type { Database } from "./database.ts";
-import type { CallRecord, Journal } from "./journal.ts";
+import type { CallRecord, CallRef, Journal } from "./journal.ts";
 import { toCall, toTurn, toUsage } from "./rows.ts";
 import { claimApproval, unclaimApproval } from "./approval-table.ts";
 import { deleteFact, fence, insertEvents, insertFact, NO_TOOL } from "./writes.ts";
@@ -62,11 +62,7 @@ export function callMethods(db: Database): CallMethods {
     undoStart: (ref, call, fact) =>
       db.transaction(() => {
         fence(db, ref);
-        const where = [ref.id, call.turn, call.position];
-        const { approval } = toCall(db.get(`SELECT * FROM call WHERE ${CALL}`, ...where));
-        if (approval !== null) unclaimApproval(db, approval);
-        const state = approval === null ? "planned" : "waiting";
-        db.run(`UPDATE call SET key = NULL, started_at_ms = NULL, state = ? WHERE ${CALL}`, state, ...where);
+        takeBack(db, ref.id, call);
         deleteFact(db, fact);
       }),
     endCall: (ref, call, end) =>
@@ -80,6 +76,14 @@ export function callMethods(db: Database): CallMethods {
         for (const amount of amounts) insertFact(db, { ...NO_TOOL, ...place, ...amount, runId: ref.id });
       }),
   };
+}
+
+/** A call that never left waits again, or is as it was planned. */
+function takeBack(db: Database, runId: string, { turn, position }: CallRef): void {
+  const { approval } = toCall(db.get(`SELECT * FROM call WHERE ${CALL}`, runId, turn, position));
+  if (approval !== null) unclaimApproval(db, approval);
+  const state = approval === null ? "planned" : "waiting";
+  db.run(`UPDATE call SET key = NULL, started_at_ms = NULL, state = ? WHERE ${CALL}`, state, runId, turn, position);
 }
 
 function insertCall(db: Database, runId: string, call: CallRecord): void {
