@@ -30,10 +30,6 @@ describe("unsupportedFields()", () => {
       "spec.guardrails.action Mask of a is not supported by this version: use Reject or Alert",
     ],
     [
-      { guardrails: [{ name: "a", type: "AnalyzeText", phase: "Output", contentSafety: { endpoint: "https://x" } }] },
-      "spec.guardrails.phase Output of a is not supported by this version: use Input",
-    ],
-    [
       { limits: [{ name: "a", dimension: "tokens", window: "Day", hard: "1" }] },
       "spec.limits is not supported by this version: use spec.budgets and the limits of functions",
     ],

@@ -25,10 +25,6 @@ const RULES: readonly Rule[] = [
     (spec.guardrails ?? [])
       .filter(({ action, phase }) => action === "Mask" && phase === "Input")
       .map(({ name }) => unsupported(`spec.guardrails.action Mask of ${name}`, "use Reject or Alert")),
-  (spec) =>
-    (spec.guardrails ?? [])
-      .filter(({ type, phase }) => type === "AnalyzeText" && phase === "Output")
-      .map(({ name }) => unsupported(`spec.guardrails.phase Output of ${name}`, "use Input")),
   (spec) => (spec.limits?.length ? [unsupported("spec.limits", "use spec.budgets and the limits of functions")] : []),
   (spec) =>
     (["tokens", "durationSeconds", "costMicros"] as const)

@@ -92,7 +92,9 @@ function buildOutput(options: GuardrailsOptions, snapshot: Snapshot): OutputGuar
       checkAnalyzeText(analyze, texts, cut);
     return [{ kind: "remote", name, action, failureMode, check }];
   });
-  return { list, hasRemote: list.some(({ kind }) => kind === "remote") };
+  // Those that ask nobody come first: what they mask is told nobody.
+  const inOrder = [...list.filter(({ kind }) => kind === "local"), ...list.filter(({ kind }) => kind === "remote")];
+  return { list: inOrder, hasRemote: list.some(({ kind }) => kind === "remote") };
 }
 
 /** What one guardrail found clean says nothing to another, which may ask another resource or for other things. */

@@ -1,8 +1,9 @@
 import type { ServerResponse } from "node:http";
-import type { ErrorCode, Refusal } from "#core/errors.ts";
+import { type ErrorCode, Refusal } from "#core/errors.ts";
 import type { Clock } from "#runtime/clock.ts";
 import { type AnswerOptions, type AnswerReport, refuse, resumesOnDrain, unfiltered } from "./answer.ts";
 import type { Sink } from "./attempt.ts";
+import type { WindowGate } from "../guardrails/output/window-gate.ts";
 import { modelIn } from "../wire/answer-facts.ts";
 import { interruptedEvents } from "../wire/refuse.ts";
 import { createEventSplitter, eventData } from "../wire/sse.ts";
@@ -25,6 +26,8 @@ export interface StreamGuard {
   refusal(): Refusal | undefined;
   /** Writes down what was found; before the stream is counted. */
   close(): void;
+  /** Holds events until somebody has judged them; nothing where nobody is asked. */
+  readonly gate?: WindowGate | undefined;
 }
 
 /** A stream of events: whole events pass as they come, the last ones after they are counted. */
@@ -41,9 +44,16 @@ class EventSink implements Sink {
   /** The upstream has ended, or we have cut it. */
   #isOver = false;
   #hasEnded = false;
+  /** The upstream has ended before all was judged. */
+  #answering: PromiseWithResolvers<void> | undefined;
 
   constructor(options: EventSinkOptions) {
     this.#options = options;
+    options.guard?.gate?.open({
+      pass: (events) => void this.#advance(events),
+      refuse: (refusal) => this.#reject(refusal),
+      resume: () => options.flow.resume(),
+    });
   }
 
   data(chunk: Buffer): boolean {
@@ -71,6 +81,7 @@ class EventSink implements Sink {
       this.#close();
       return true;
     }
+    this.#options.guard?.gate?.stop();
     // Nothing has come yet: the client waits, and another deployment may answer.
     if (!response.headersSent && side !== "client") return false;
     this.#isSettled = true;
@@ -79,6 +90,7 @@ class EventSink implements Sink {
     this.#options.settle(this.#report(side), () => {
       if (side !== "client") this.#interrupt("stream_interrupted");
     });
+    this.#answering?.resolve();
     return true;
   }
 
@@ -94,11 +106,26 @@ class EventSink implements Sink {
       this.#reject(refusal);
       return true;
     }
-    if (!this.#isSettled && watch.isComplete()) this.#settle();
+    return guard?.gate === undefined ? this.#advance(passed) : this.#hold(guard.gate, passed);
+  }
+
+  /** Events wait for their verdict; what comes behind the stream's end is nobody's. */
+  #hold(gate: WindowGate, events: readonly Buffer[]): boolean {
+    if (this.#isSettled) return true;
+    const { watch, turn } = this.#options;
+    return gate.take(events, watch.isComplete()) && !turn.response.writableNeedDrain;
+  }
+
+  #advance(passed: readonly Buffer[]): boolean {
+    if (!this.#isSettled && this.#options.watch.isComplete() && this.#isJudged()) this.#settle();
     if (this.#hasEnded) return true;
     if (this.#waiting === undefined) return this.#write(passed);
     this.#waiting.push(...passed);
     return true;
+  }
+
+  #isJudged(): boolean {
+    return this.#options.guard?.gate?.isIdle() !== false;
   }
 
   #refusal(): Refusal | undefined {
@@ -146,6 +173,7 @@ class EventSink implements Sink {
       this.#write(waiting);
       if (this.#isOver) this.#close();
     });
+    this.#answering?.resolve();
   }
 
   /** What is left of the answer, and what has come of it but not gone out, never reaches the client. It is counted. */
@@ -153,11 +181,13 @@ class EventSink implements Sink {
     this.#isSettled = true;
     this.#hasEnded = true;
     this.#options.flow.stop();
+    this.#options.guard?.gate?.stop();
     this.#options.guard?.close();
     this.#options.settle({ ...this.#report(), refusal }, (failure = refusal) => {
       if (this.#options.turn.response.headersSent) this.#interrupt(failure.code);
       else refuse(this.#options, failure);
     });
+    this.#answering?.resolve();
   }
 
   #report(cutBy?: CutSide): AnswerReport {
@@ -176,9 +206,27 @@ class EventSink implements Sink {
     endAbruptly(turn.response, interruptedEvents(shape, code, responseFacts(watch)), clock);
   }
 
+  /** The request goes on until all is judged. */
+  #keepTurn(): void {
+    const { turn } = this.#options;
+    this.#answering = Promise.withResolvers();
+    turn.answering = {
+      ended: this.#answering.promise,
+      cut: (side) => {
+        if (this.#hasEnded) return;
+        if (side === "client" || turn.response.headersSent) this.cut(side);
+        else this.#reject(new Refusal("draining", "Cannot finish the request as the pod is being replaced"));
+      },
+    };
+  }
+
   #close(): void {
     this.#isOver = true;
     if (this.#waiting !== undefined || this.#hasEnded) return;
+    if (!this.#isJudged()) {
+      this.#keepTurn();
+      return;
+    }
     this.#hasEnded = true;
     this.#options.turn.response.end();
   }

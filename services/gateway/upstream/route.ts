@@ -19,9 +19,9 @@ import { createJsonSink } from "./answer.ts";
 import { type AnswerHead, type Attempt, type Flow, type Sink, startAttempt } from "./attempt.ts";
 import { createEventSink } from "./events.ts";
 import type { Gateway } from "../gateway.ts";
-import { createEventRewriter } from "../guardrails/output/event-rewriter.ts";
 import { createGuardedJsonSink } from "../guardrails/output/json-sink.ts";
 import { outputCheck } from "../guardrails/output/output.ts";
+import { createStreamGuard } from "../guardrails/output/stream-guard.ts";
 import { providerOf } from "../telemetry/gen-ai.ts";
 import { type ModelOperation, type OpenAIRequest, toUpstreamBody } from "../wire/openai.ts";
 import { answerHeaders, isEventStream, isUsable, passDeclined } from "./pass.ts";
@@ -225,7 +225,7 @@ function acceptAnswer(gateway: Gateway, turn: Turn, options: AcceptOptions): Sin
   if (!isEventStream(head)) return check === undefined ? createJsonSink(common) : createGuardedJsonSink(common, check);
   const shape = trial.call.operation === "responses" ? "responses" : "chat";
   const watch = createStreamWatch({ dropsUsageChunk: options.usageInjected, deltas: shape });
-  const guard = check && createEventRewriter({ check });
+  const guard = check && createStreamGuard(check);
   return createEventSink({ ...common, shape, watch, guard });
 }
 

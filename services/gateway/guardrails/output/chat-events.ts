@@ -59,7 +59,7 @@ function changePiece(
   { piece, index, texts }: { readonly piece: Piece; readonly index: string; readonly texts: StreamTexts },
 ): PieceChange {
   const { path, text } = piece;
-  if (!piece.goesOn) return { piece, key: undefined, text: texts.whole(text) };
+  if (!piece.goesOn) return { piece, key: undefined, text: texts.whole(text, false) };
   const key = [index, ...path.map((step) => ("key" in step ? step.key : step.index))].join(" ");
   return { piece, key, text: texts.push(key, text, () => chunkOf(bytes, root, { index, path })) };
 }

@@ -16,6 +16,8 @@ export interface EventRewriter {
   refusal(): Refusal | undefined;
   /** Writes down what was found. Once, when the stream ends, however it does. */
   close(): void;
+  /** An event could not be read, and what follows passes: all guardrails have said so. */
+  isGivenUp(): boolean;
 }
 
 export interface EventRewriterOptions {
@@ -61,6 +63,10 @@ class Rewriter implements EventRewriter {
 
   refusal(): Refusal | undefined {
     return this.#refusal;
+  }
+
+  isGivenUp(): boolean {
+    return this.#isGivenUp;
   }
 
   close(): void {

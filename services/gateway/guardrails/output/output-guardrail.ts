@@ -18,7 +18,7 @@ export type OutputGuardrail =
       readonly check: (texts: readonly string[], cut: AbortSignal) => Promise<CheckResult>;
     });
 
-/** Those of a configuration, in their order. */
+/** Those of a configuration: first those that ask nobody, then the others, each in their order. */
 export interface OutputGuardrails {
   readonly list: readonly OutputGuardrail[];
   /** Whether any of them asks somebody, so that an answer waits. */

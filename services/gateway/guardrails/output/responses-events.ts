@@ -68,7 +68,7 @@ function changeWhole(bytes: Buffer, root: JsonNode, texts: StreamTexts): Splice[
     memberOf(response, "output_text"),
   ];
   const splices = textsIn(bytes, nodes)?.flatMap(({ node, text }): Splice[] => {
-    const out = texts.whole(text);
+    const out = texts.whole(text, true);
     return out === text ? [] : [{ start: node.start, end: node.end, text: JSON.stringify(out) }];
   });
   const written = response === undefined ? root : memberOf(response, "output");

@@ -20,8 +20,8 @@ export interface StreamTexts {
   push(key: string, piece: string, about: () => ToEvent): string;
   /** Ends the texts whose keys begin so; gives what was held back of them, in the order in which they began. */
   end(prefix: string): Tail[];
-  /** A text that comes whole: what events have brought before, or a small one that no event goes on with. */
-  whole(text: string): string;
+  /** A text that comes whole. `isRepeated`: it is what deltas have brought, where there were any. */
+  whole(text: string, isRepeated: boolean): string;
   /** What each guardrail has found so far, in their order. */
   readonly tallies: readonly Tally[];
 }
@@ -39,6 +39,7 @@ export function createStreamTexts({ guardrails, heard }: StreamTextsOptions): St
   const locals = guardrails.filter((guardrail) => guardrail.kind === "local");
   const tallies = locals.map(createTally);
   const texts = new Map<string, { readonly stages: readonly TextStage[]; readonly toEvent: ToEvent }>();
+  let hasHeard = false;
   const stagesWith = (counts: readonly Tally[]): TextStage[] =>
     locals.map(({ scan, action }, index) =>
       createTextStage({ scan: scan(), tally: counts[index] ?? createTally(), holds: action !== "Alert" }),
@@ -55,6 +56,7 @@ export function createStreamTexts({ guardrails, heard }: StreamTextsOptions): St
     push(key, piece, about) {
       const { stages } = texts.get(key) ?? openText(key, about());
       const out = through(stages, piece, false);
+      hasHeard = true;
       heard?.(key, out);
       return out;
     },
@@ -68,9 +70,10 @@ export function createStreamTexts({ guardrails, heard }: StreamTextsOptions): St
         return [{ key, text, toEvent }];
       });
     },
-    whole(text) {
+    whole(text, isRepeated) {
       const counts = locals.map(createTally);
       const out = through(stagesWith(counts), text, true);
+      if (!isRepeated || !hasHeard) heard?.("whole", out);
       // What has been found in pieces is counted already.
       counts.forEach((tally, index) => tallies[index]?.addUnlessAny(tally));
       return out;

@@ -43,6 +43,7 @@ export function rewriterOf(
     push: (block) => rewriter.push(block),
     refusal: () => rewriter.refusal(),
     close: () => rewriter.close(),
+    isGivenUp: () => rewriter.isGivenUp(),
     verdicts,
   };
 }

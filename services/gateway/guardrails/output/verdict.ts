@@ -42,7 +42,8 @@ export function resultOf(tally: Tally): CheckResult {
   return first === undefined ? { kind: "clean" } : { kind: "hit", rule: first };
 }
 
-function refusalOf(name: string, action: GuardrailAction): Refusal | undefined {
+/** What an action means for an answer. */
+export function refusalOf(name: string, action: GuardrailAction): Refusal | undefined {
   if (action === "Reject")
     return new Refusal("content_filter", `Cannot pass the answer on as the guardrail ${name} refuses it`);
   if (action === "FailClosed")
