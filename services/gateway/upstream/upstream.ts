@@ -1,8 +1,8 @@
-import { Pool } from "undici";
+import { type Dispatcher, Pool } from "undici";
 
 /** Connection pools, one per deployment (and one for the orchestrator), kept over changes of configuration. */
 export interface Upstreams {
-  pool(key: string, origin: string): Pool;
+  pool(key: string, origin: string): Dispatcher;
   /** Closes, when their requests have ended, the pools that no key names any more. */
   retain(keys: ReadonlySet<string>): void;
   close(): Promise<void>;
