@@ -91,10 +91,13 @@ function refuseTurn(gateway: Gateway, turn: Turn, error: unknown): void {
   } else writeRefusal(turn.response, refusal, refusalHeaders(turn, refusal));
 }
 
-function admit(gateway: Gateway): void {
+function admit(gateway: Gateway, { request }: Turn): void {
   if (gateway.isClosed) throw new Refusal("draining", "Cannot take the request as the pod is being replaced");
   if (gateway.turns.size > IN_FLIGHT_MAX)
     throw new Refusal("overloaded", `Cannot take the request as at most ${IN_FLIGHT_MAX} may be in flight`);
+  // RFC 9112, 3.2.
+  if (request.headers.host === undefined && request.httpVersionMinor > 0)
+    throw new Refusal("invalid_value", "Cannot take the request as its header host must be set");
 }
 
 function findRoute(_: Gateway, turn: Turn): void {

@@ -12,6 +12,7 @@ import { stopOnSignal } from "#runtime/shutdown.ts";
 import { openTracer } from "#runtime/telemetry.ts";
 import { watchFile } from "#runtime/watched-file.ts";
 import { createHandler } from "./app.ts";
+import { auditUnread } from "./telemetry/audit.ts";
 import { createAuditLog } from "./telemetry/audit-log.ts";
 import { createBooks } from "./limits/books.ts";
 import { answerClientErrors } from "./wire/client-error.ts";
@@ -137,13 +138,16 @@ const admin = await startServer({
   port: env.SUPERCARGO_ADMIN_PORT,
   clock,
 });
+const handler = createHandler(gateway);
 const server = await startServer({
-  handler: createHandler(gateway),
+  handler,
+  requiresHost: false,
   port: env.SUPERCARGO_PORT,
   silentMs: SILENT_MS,
   clock,
 });
-answerClientErrors(server.server, clock);
+answerClientErrors(server.server, { clock, note: (unread) => auditUnread(gateway, unread) });
+server.server.on("checkExpectation", handler);
 log.info({ port: server.port, adminPort: admin.port }, "Started gateway");
 
 stopOnSignal(log, [

@@ -15,6 +15,8 @@ export interface ServerOptions {
   readonly requestTimeoutMs?: number;
   /** A connection on which nothing moves for so long is closed, whatever it waits for; 0 for never. @default 0 */
   readonly silentMs?: number;
+  /** Node itself answers 400 without a body to a request without `host`; false: the handler sees to it. @default true */
+  readonly requiresHost?: boolean;
   /** HTTPS with this certificate and key, both PEM. @default plain HTTP */
   readonly tls?: { readonly cert: string; readonly key: string };
   readonly clock: Clock;
@@ -32,7 +34,7 @@ export interface RunningServer {
 export async function startServer(options: ServerOptions): Promise<RunningServer> {
   const host = options.host ?? "0.0.0.0";
   const { tls, handler } = options;
-  const settings = { maxHeaderSize: 32 * 1024 };
+  const settings = { maxHeaderSize: 32 * 1024, requireHostHeader: options.requiresHost !== false };
   const server = tls
     ? getBuiltinModule("node:https").createServer({ ...settings, ...tls }, handler)
     : createServer(settings, handler);

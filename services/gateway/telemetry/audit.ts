@@ -2,6 +2,7 @@ import { hash } from "node:crypto";
 import { errorEntry, type Refusal } from "#core/errors.ts";
 import type { AuditFacts } from "./audit-log.ts";
 import type { Gateway } from "../gateway.ts";
+import type { UnreadRequest } from "../wire/client-error.ts";
 import { endSpans } from "./spans.ts";
 import type { Turn } from "../turn.ts";
 
@@ -25,6 +26,18 @@ export function addAuditLine(gateway: Gateway, turn: Turn, verdict: Verdict): vo
   }
   gateway.audit.add(toFacts(gateway, turn, verdict), refusal ? "Refused request" : "Answered request");
   endSpans(gateway, turn);
+}
+
+/** The same of what has never become a request: it is answered, so it is written down. */
+export function auditUnread(gateway: Gateway, { requestId, status, refusal }: UnreadRequest): void {
+  const { live, metrics, audit } = gateway;
+  const snapshot = live.snapshot();
+  const { code } = refusal;
+  metrics.refusals.inc({ reason: code });
+  metrics.requests.inc({ route: "unknown", code: `${Math.floor(status / 100)}xx`, reason: code });
+  const facts = { requestId, agent: snapshot?.agent, version: snapshot?.version, route: "unknown", status };
+  audit.add({ ...facts, ...toRefused(refusal) }, "Refused request");
+  audit.flush();
 }
 
 /** One literal with all fields: nothing is copied on the way of every request. */
