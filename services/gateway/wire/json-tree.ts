@@ -31,7 +31,8 @@ const CLOSE_BRACKET = 0x5d;
  * broken, goes on behind its value, or is nested deeper than 128. It does not judge what stands inside of strings and numbers.
  */
 export function parseJsonTree(bytes: Buffer): JsonNode | undefined {
-  const cursor = { bytes, at: 0 };
+  // Latin-1: a place in the text is one in the bytes, and a key costs a slice of it.
+  const cursor = { text: bytes.toString("latin1"), at: 0 };
   skipSpace(cursor);
   const node = readValue(cursor, 0);
   skipSpace(cursor);
@@ -75,12 +76,12 @@ export function spliceBytes(bytes: Buffer, splices: readonly Splice[]): Buffer {
 }
 
 interface Cursor {
-  readonly bytes: Buffer;
+  readonly text: string;
   at: number;
 }
 
 function readValue(cursor: Cursor, depth: number): JsonNode | undefined {
-  switch (cursor.bytes[cursor.at]) {
+  switch (cursor.text.charCodeAt(cursor.at)) {
     case QUOTE:
       return readString(cursor);
     case OPEN_BRACE:
@@ -97,18 +98,27 @@ function readObject(cursor: Cursor, depth: number): JsonNode | undefined {
   const members: JsonMember[] = [];
   if (isEmpty) return { kind: "object", start, end: cursor.at, members };
   do {
-    const name = cursor.bytes[cursor.at] === QUOTE ? readString(cursor) : undefined;
+    const name = cursor.text.charCodeAt(cursor.at) === QUOTE ? readString(cursor) : undefined;
     skipSpace(cursor);
-    if (name === undefined || cursor.bytes[cursor.at] !== COLON) return undefined;
+    if (name === undefined || cursor.text.charCodeAt(cursor.at) !== COLON) return undefined;
     cursor.at += 1;
     skipSpace(cursor);
     const value = readValue(cursor, depth + 1);
-    const key = textOf(cursor.bytes, name);
+    const key = keyOf(cursor.text.slice(name.start + 1, name.end - 1));
     if (value === undefined || key === undefined) return undefined;
     members.push({ key, value });
   } while (isMore(cursor));
   return isClosed(cursor, CLOSE_BRACE) ? { kind: "object", start, end: cursor.at, members } : undefined;
 }
+
+/** Most keys are plain; of others the bytes are what they were sent as. */
+function keyOf(raw: string): string | undefined {
+  if (!NOT_PLAIN.test(raw)) return raw;
+  const bytes = Buffer.from(`"${raw}"`, "latin1");
+  return textOf(bytes, { kind: "string", start: 0, end: bytes.length });
+}
+
+const NOT_PLAIN = /[\\\x80-\xff]/;
 
 function readArray(cursor: Cursor, depth: number): JsonNode | undefined {
   const { start, isEmpty } = enter(cursor, CLOSE_BRACKET);
@@ -132,23 +142,23 @@ function enter(cursor: Cursor, close: number): { readonly start: number; readonl
 
 function isMore(cursor: Cursor): boolean {
   skipSpace(cursor);
-  if (cursor.bytes[cursor.at] !== COMMA) return false;
+  if (cursor.text.charCodeAt(cursor.at) !== COMMA) return false;
   cursor.at += 1;
   skipSpace(cursor);
   return true;
 }
 
 function isClosed(cursor: Cursor, close: number): boolean {
-  if (cursor.bytes[cursor.at] !== close) return false;
+  if (cursor.text.charCodeAt(cursor.at) !== close) return false;
   cursor.at += 1;
   return true;
 }
 
 function readString(cursor: Cursor): JsonNode | undefined {
-  const { bytes } = cursor;
+  const { text } = cursor;
   const start = cursor.at;
-  for (let at = start + 1; at < bytes.length; at += 1) {
-    const byte = bytes[at];
+  for (let at = start + 1; at < text.length; at += 1) {
+    const byte = text.charCodeAt(at);
     if (byte === BACKSLASH) at += 1;
     else if (byte === QUOTE) {
       cursor.at = at + 1;
@@ -160,15 +170,14 @@ function readString(cursor: Cursor): JsonNode | undefined {
 
 /** A number, `true`, `false` or `null`. */
 function readWord(cursor: Cursor): JsonNode | undefined {
-  const { bytes } = cursor;
+  const { text } = cursor;
   const start = cursor.at;
-  while (isOfWord(bytes[cursor.at])) cursor.at += 1;
+  while (isOfWord(text.charCodeAt(cursor.at))) cursor.at += 1;
   return cursor.at > start ? { kind: "other", start, end: cursor.at } : undefined;
 }
 
 /** A digit, `+`, `-`, `.` or a letter. */
-function isOfWord(byte: number | undefined): boolean {
-  if (byte === undefined) return false;
+function isOfWord(byte: number): boolean {
   const isDigit = byte >= 0x30 && byte <= 0x39;
   const isLetter = (byte >= 0x61 && byte <= 0x7a) || byte === 0x45;
   return isDigit || isLetter || byte === 0x2b || byte === 0x2d || byte === 0x2e;
@@ -176,7 +185,7 @@ function isOfWord(byte: number | undefined): boolean {
 
 function skipSpace(cursor: Cursor): void {
   for (;;) {
-    const byte = cursor.bytes[cursor.at];
+    const byte = cursor.text.charCodeAt(cursor.at);
     if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return;
     cursor.at += 1;
   }

@@ -1,5 +1,5 @@
 import { itemsOf, type JsonNode, memberOf, type Splice, textOf } from "../../wire/json-tree.ts";
-import { logprobsIn, NO_TEXT } from "./answer-texts.ts";
+import { NO_TEXT } from "./answer-texts.ts";
 import { clearLogprobs } from "./whole-answer.ts";
 import type { StreamTexts, Tail, ToEvent } from "./stream-texts.ts";
 
@@ -40,7 +40,7 @@ export function changeChatEvent(bytes: Buffer, root: JsonNode, texts: StreamText
       else here.text += tail.text;
     }
     splices.push(...changes.flatMap(toSplice));
-    if (texts.holds) splices.push(...logprobsIn(choice).map(clearLogprobs));
+    if (texts.holds) splices.push(...clearLogprobsOf(choice));
   }
   return { before, splices };
 }
@@ -62,6 +62,12 @@ function changePiece(
   if (!piece.goesOn) return { piece, key: undefined, text: texts.whole(text, false) };
   const key = [index, ...path.map((step) => ("key" in step ? step.key : step.index))].join(" ");
   return { piece, key, text: texts.push(key, text, () => chunkOf(bytes, root, { index, path })) };
+}
+
+/** A chunk has them in its choice alone. */
+function clearLogprobsOf(choice: JsonNode): Splice[] {
+  const logprobs = memberOf(choice, "logprobs");
+  return logprobs === undefined || logprobs.kind === "other" ? [] : [clearLogprobs(logprobs)];
 }
 
 function toSplice({ piece, text }: PieceChange): Splice[] {

@@ -128,10 +128,12 @@ function isDone(data: Buffer): boolean {
   return data.toString("latin1", 0, DONE.length + 2).trim() === DONE;
 }
 
-function spliceEvent({ event, start, end }: EventWithData, splices: readonly Splice[]): Buffer {
-  const inOrder = splices.toSorted((a, b) => a.start - b.start);
-  const data = spliceBytes(event.subarray(start, end), inOrder);
-  return Buffer.concat([event.subarray(0, start), data, event.subarray(end)]);
+function spliceEvent({ event, start }: EventWithData, splices: readonly Splice[]): Buffer {
+  const inOrder = splices.length === 1 ? splices : splices.toSorted((a, b) => a.start - b.start);
+  return spliceBytes(
+    event,
+    inOrder.map((splice) => ({ start: splice.start + start, end: splice.end + start, text: splice.text })),
+  );
 }
 
 interface SequenceNumber {

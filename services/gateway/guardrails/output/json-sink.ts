@@ -6,10 +6,12 @@ import type { CutSide } from "../../turn.ts";
 import { readAnswer } from "../../wire/answer-facts.ts";
 import { toRefusal } from "../../wire/refuse.ts";
 import { judgeUnchecked, type OutputCheck } from "./verdict.ts";
-import { type CheckedAnswer, checkAnswer, checkAnswerRemotely } from "./whole-answer.ts";
+import { type CheckedAnswer, checkAnswer, checkAnswerLater } from "./whole-answer.ts";
 
 /** Above this size an answer is not checked: `failureMode` says what becomes of it. A model's longest answers have some 0.5 MiB. */
 const ANSWER_BYTES_MAX = 4 * 1024 * 1024;
+/** A longer one is checked in turns with other work: this many bytes take some 3 ms. */
+const AT_ONCE_BYTES_MAX = 256 * 1024;
 const TAIL_BYTES = 64 * 1024;
 
 /** A JSON answer that is held whole until its guardrails have spoken; what may pass goes the way of all answers. */
@@ -48,7 +50,7 @@ class GuardedJsonSink implements Sink {
     const bytes = Buffer.concat(this.#chunks);
     this.#chunks = [bytes];
     if (this.#refusal !== undefined) this.#refuse(this.#refusal);
-    else if (this.#check.guardrails.hasRemote) this.#wait(bytes);
+    else if (this.#check.guardrails.hasRemote || bytes.length > AT_ONCE_BYTES_MAX) this.#wait(bytes);
     else this.#finish(checkAnswer(this.#check, bytes));
     return true;
   }
@@ -111,11 +113,11 @@ class GuardedJsonSink implements Sink {
     this.#options.settle({ ...facts, outputBytes: this.#size, filterDown, ...end }, answer);
   }
 
-  /** The upstream has ended; the request goes on until somebody else has answered. */
+  /** The upstream has ended; the request goes on until the answer is checked. */
   #wait(bytes: Buffer): void {
     const cut = new AbortController();
     const { turn } = this.#options;
-    const checking = checkAnswerRemotely(this.#check, bytes, cut.signal);
+    const checking = checkAnswerLater(this.#check, bytes, cut.signal);
     turn.answering = {
       ended: checking.then(
         (checked) => this.#finish(checked),

@@ -124,6 +124,14 @@ describe("a JSON answer", () => {
     if (reason === "too_long") expect(audit).toMatchObject({ outputTokens: 9, estimated: false });
   });
 
+  it("that is long is checked in turns, with the same end", async () => {
+    const text = (card: string): string => JSON.stringify(`Pay ${card}, `.repeat(30_000));
+    answerWith(chatJson(text(CARD)));
+    const answer = await world.post("/v1/chat/completions", chat("x"));
+    expect((await answer.text()) === chatJson(text("[card]"))).toBe(true);
+    expect(await auditOf(answer)).toMatchObject({ outputTokens: 9, decision: "mask" });
+  });
+
   it("of embeddings is not looked at", async () => {
     answerWith(`{"data":[{"embedding":[1]}],"note":"${CARD}","usage":{"prompt_tokens":1}}`);
     const answer = await world.post("/v1/embeddings", { model: "gpt", input: "x" });

@@ -21,14 +21,14 @@ export function checkAnswer(check: OutputCheck, bytes: Buffer): CheckedAnswer {
   return { bytes: replaceTexts(bytes, answer) };
 }
 
-/** The same with guardrails that may ask somebody. `cut` ends it early; what it gives then is not to be used. */
-export async function checkAnswerRemotely(check: OutputCheck, bytes: Buffer, cut: AbortSignal): Promise<CheckedAnswer> {
+/** The same with guardrails that may ask somebody, and for a long answer, which others need not wait for. `cut` ends it early; what it gives then is not to be used. */
+export async function checkAnswerLater(check: OutputCheck, bytes: Buffer, cut: AbortSignal): Promise<CheckedAnswer> {
   const answer = open(check, bytes);
   if (answer === undefined) return unreadable(check, bytes);
   for (const guardrail of check.guardrails.list) {
     const refusal =
       guardrail.kind === "local"
-        ? applyLocal(check, guardrail, answer)
+        ? await applyInTurns(check, guardrail, answer)
         : judge(check, guardrail, await guardrail.check(answer.texts, cut));
     if (refusal !== undefined || cut.aborted) return refusal === undefined ? { bytes } : { refusal };
   }
@@ -53,14 +53,36 @@ function unreadable(check: OutputCheck, bytes: Buffer): CheckedAnswer {
   return refusal === undefined ? { bytes } : { refusal };
 }
 
-function applyLocal(
-  check: OutputCheck,
-  guardrail: Extract<OutputGuardrail, { kind: "local" }>,
-  answer: OpenAnswer,
-): Refusal | undefined {
+type LocalGuardrail = Extract<OutputGuardrail, { kind: "local" }>;
+
+function applyLocal(check: OutputCheck, guardrail: LocalGuardrail, answer: OpenAnswer): Refusal | undefined {
   const tally = createTally();
   const holds = guardrail.action === "Mask";
   answer.texts = answer.texts.map((text) => createTextStage({ scan: guardrail.scan(), tally, holds }).push(text, true));
+  return judge(check, guardrail, resultOf(tally));
+}
+
+/** Some 2 ms of work: what a long text waits for in between is nothing to it, and all to the others. */
+const PIECE_UNITS = 128 * 1024;
+
+async function applyInTurns(
+  check: OutputCheck,
+  guardrail: LocalGuardrail,
+  answer: OpenAnswer,
+): Promise<Refusal | undefined> {
+  const tally = createTally();
+  const holds = guardrail.action === "Mask";
+  const texts: string[] = [];
+  for (const text of answer.texts) {
+    const stage = createTextStage({ scan: guardrail.scan(), tally, holds });
+    let out = "";
+    for (let at = 0; at < text.length; at += PIECE_UNITS) {
+      if (at > 0) await new Promise((resolve) => setImmediate(resolve));
+      out += stage.push(text.slice(at, at + PIECE_UNITS), at + PIECE_UNITS >= text.length);
+    }
+    texts.push(out);
+  }
+  answer.texts = texts;
   return judge(check, guardrail, resultOf(tally));
 }
 

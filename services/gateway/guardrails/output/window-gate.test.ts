@@ -87,7 +87,8 @@ describe("a window gate", () => {
           texts[key === "a" ? "a" : "b"] += text;
           sent.push(text);
           say(world, text, { key, isComplete: index === events.length - 1 });
-          for (const each of world.passed) expect([...judged].some((seen) => seen.includes(each))).toBe(true);
+          const said = world.passed.filter((each) => each !== "");
+          for (const each of said) expect([...judged].some((seen) => seen.includes(each))).toBe(true);
           if (answers) await answer();
         }
         while (world.asked.length > open) await answer();
