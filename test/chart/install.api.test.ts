@@ -214,7 +214,7 @@ describe("rights, on the real API server", () => {
     expect(answer.stdout.trim()).toBe(expected);
   });
 
-  it("let the operator bind the sidecar's role and no other", async () => {
+  it("let the operator bind the roles of its pods and no other", async () => {
     const bind = (name: string, role: string): Promise<CommandResult> =>
       as(undefined, [
         "create",
@@ -226,6 +226,8 @@ describe("rights, on the real API server", () => {
         account("operator"),
       ]);
     expect((await bind("sidecar", "supercargo-sidecar")).code).toBe(0);
+    expect((await bind("orchestrator", "supercargo-orchestrator")).code).toBe(0);
+    expect((await bind("approve", "supercargo-approve")).stderr).toContain("is attempting to grant RBAC permissions");
     expect((await bind("admin", "cluster-admin")).stderr).toContain(
       "is attempting to grant RBAC permissions not currently held",
     );
@@ -302,6 +304,7 @@ describe("an Approval", () => {
       server: "s",
       tool: "t",
       arguments: "{}",
+      ruleVersion: "1",
       digest,
       rule: "r",
       actingFor: "u",
@@ -314,7 +317,14 @@ describe("an Approval", () => {
       metadata: { name: "a" },
       spec: { request },
     };
-    await kubectl.apply(JSON.stringify(approval), "agents");
+    const asker = "system:serviceaccount:agents:a-orchestrator";
+    const role = ["--clusterrole=supercargo-orchestrator", "--serviceaccount=agents:a-orchestrator"];
+    await as(undefined, ["create", "rolebinding", "asker", ...role]);
+    const created = await kubectl.attempt(
+      ["create", "-n", "agents", "-f", "-", "--as", asker],
+      JSON.stringify(approval),
+    );
+    expect(created.stderr).toBe("");
     await as(undefined, ["create", "rolebinding", "ann", "--clusterrole=supercargo-approve", "--user=ann@example.com"]);
   });
 
