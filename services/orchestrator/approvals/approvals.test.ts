@@ -159,6 +159,15 @@ describe("a call of lane Approval", () => {
     expect(world.people.asked.size).toBe(0);
   });
 
+  it("is refused with arguments that are too long to be shown to anybody", async () => {
+    world.script = [callTools({ name: "refund", arguments: { why: "x".repeat(16_384) } })];
+    await process.respond({ input: "Refund" });
+    expect(world.shown.at(-1)).toContain(
+      "Refused (invalid_arguments): The arguments of a call that a person must approve",
+    );
+    expect(world.people.asked.size).toBe(0);
+  });
+
   it("goes on waiting while the answer cannot be read", async () => {
     const first = await ask();
     world.people.decide(asked(), "Approve");
@@ -209,6 +218,17 @@ describe("what was approved", () => {
     expect(world.shown.at(-1)).toContain("Refused (tool_forbidden)");
     world.config = { ...world.config, tools: [tool] };
     world.control = { ...world.control, entitlement: { ...world.control.entitlement, state: "Suspended" } };
+    await goOn(first);
+    expect(world.shown.at(-1)).toContain("Refused (not_entitled)");
+    expect(world.effects).toEqual([]);
+  });
+
+  it("is not made when the agent loses its right to act while the answer is read", async () => {
+    const first = await ask();
+    world.people.decide(asked(), "Approve");
+    world.step = (place) => {
+      if (place === "before read") world.control = { ...world.control, mode: "Revoked" };
+    };
     await goOn(first);
     expect(world.shown.at(-1)).toContain("Refused (not_entitled)");
     expect(world.effects).toEqual([]);

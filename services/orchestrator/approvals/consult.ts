@@ -156,10 +156,13 @@ function unavailable({ reason }: Pick<PolicyDecision, "reason">): {
   return { code: "approval_unavailable", reason: `${reason}, and nobody can be asked now` };
 }
 
+/** Approvals of one pod that wait at the same time: rows here, objects in the cluster. */
+const WAITING_MAX = 10_000;
+
 function cannotAsk(
   run: ActiveRun,
   call: CallRecord,
-  { question }: NewQuestion,
+  { question, world }: NewQuestion,
 ): { readonly code: RefusalCode; readonly reason: string } | undefined {
   // Nobody could come back for the answer.
   if (!run.record.request.store && call.approval === null)
@@ -171,5 +174,7 @@ function cannotAsk(
     const reason = `The arguments of a call that a person must approve must have at most ${APPROVAL_ARGUMENTS_MAX} characters`;
     return { code: "invalid_arguments", reason };
   }
+  if (world.journal.approvalsWaiting(world.clock.now()) >= WAITING_MAX)
+    return { code: "approval_unavailable", reason: `${WAITING_MAX} calls of the agent wait for a person already` };
   return undefined;
 }

@@ -94,8 +94,24 @@ describe("parseCreateRequest", () => {
       "top_logprobs",
       "top_logprobs must be 0: log probabilities are not supported: current value is 3",
     ],
+    [
+      { input: [{ type: "mcp_approval_response", approval_request_id: "mcpr_1", approve: true }] },
+      "approval_forbidden",
+      "input",
+      "input must hold no mcp_approval_response: an Approval is decided in the cluster",
+    ],
   ])("refuses %j", (...[body, code, param, rest]) => {
     expect(refusalOf(body)).toEqual({ code, param, message: `${CANNOT} ${rest}` });
+  });
+
+  it("takes nothing new to say with previous_response_id, and a question of the agent that is sent back", () => {
+    const parse = (body: object): unknown => parseCreateRequest(Buffer.from(JSON.stringify(body))).input;
+    expect(parse({ input: [], previous_response_id: "resp_1" })).toEqual([]);
+    const question = { type: "mcp_approval_request", id: "mcpr_1", server_label: "s", name: "n", arguments: "{}" };
+    expect(parse({ input: [question, { role: "user", content: "Well?" }] })).toMatchObject([
+      { type: "mcp_approval_request" },
+      { type: "message" },
+    ]);
   });
 
   it("accepts what SDKs send and gives it one form", () => {
