@@ -1,15 +1,28 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { GatewayGuardrail } from "#core/api/pod-config.ts";
 import { API_KEY, eventually } from "../../services/gateway/test-world.ts";
 import { CLIENT_KITS, type ClientKit, type MakeKit, toldBy } from "./client-kits.ts";
 import { type Models, type ProbeTarget, startModels, startOurs } from "./target.ts";
 import { answerWhole, die } from "./upstream.ts";
+
+/** Every answer goes through the rewriter of streams: what no client may notice where nothing is found. */
+const MASK: GatewayGuardrail = {
+  type: "LocalRules",
+  name: "local",
+  phase: "Output",
+  action: "Mask",
+  failureMode: "Closed",
+  detect: ["Emails"],
+  denyWords: [],
+  allowWords: [],
+};
 
 let models: Models;
 let target: ProbeTarget;
 
 beforeAll(async () => {
   models = await startModels();
-  target = await startOurs({ models });
+  target = await startOurs({ models, guardrails: [MASK] });
 });
 afterEach(() => {
   models.first.answer = answerWhole;
@@ -35,6 +48,12 @@ describe.each(Object.entries(CLIENT_KITS))("%s", (_, { make, apis }) => {
     expect(counted?.["output_tokens"]).toBeGreaterThan(12);
   });
 
+  it.each(apis)("%s: gets an answer with a label where a guardrail masked it", async (api) => {
+    const question = { api, model: "emulated", text: "[[say Write to ada@example.com today]]" };
+    expect(await kitOf(make).ask(question)).toBe("Write to [email] today");
+    expect((await kitOf(make).stream(question)).join("")).toBe("Write to [email] today");
+  });
+
   it.each(apis)("%s: runs a tool and answers with its result", async (api) => {
     const asked: string[] = [];
     const text = '[[call stock {"sku":"A-7"}]] [[next]] [[say There are 12]]';
@@ -49,7 +68,7 @@ describe.each(Object.entries(CLIENT_KITS))("%s", (_, { make, apis }) => {
     expect(counted).toMatchObject({ model_requests: 2 });
   });
 
-  it.each(apis)("%s: asks again what the gateway gave up on, after the wait that it is told", async (api) => {
+  it.each(apis)("%s: asks again what the gateway gave up on", async (api) => {
     let refusals = 4;
     models.first.answer = (response, seen) => {
       refusals -= 1;

@@ -46,13 +46,15 @@ export interface TargetOptions {
   /** Whether answers are refused that Azure's filter has not judged. */
   readonly isFilterClosed?: boolean;
   readonly oidc?: GatewayConfig["oidc"];
+  /** Beside the one for Azure's filter. */
+  readonly guardrails?: GatewayConfig["guardrails"];
 }
 
 /** Starts a gateway afresh: no probe meets what another left behind. */
 export type StartTarget = (options: TargetOptions) => Promise<ProbeTarget>;
 
 /** Our gateway as a process of its own, with a key, an alias for each model, and an output guardrail for Azure's filter. */
-export const startOurs: StartTarget = async ({ models, isFilterClosed = false, oidc }) => {
+export const startOurs: StartTarget = async ({ models, isFilterClosed = false, oidc, guardrails = [] }) => {
   const alias = (name: ModelName, urls: readonly string[]): GatewayConfig["models"][number] => ({
     name,
     outputTokensMax: 4096,
@@ -69,7 +71,7 @@ export const startOurs: StartTarget = async ({ models, isFilterClosed = false, o
       alias("two", [models.first.url, models.second.url]),
       alias("emulated", [models.emulator.url]),
     ],
-    guardrails: () => [{ ...filter, failureMode: isFilterClosed ? "Closed" : "Open" }],
+    guardrails: () => [{ ...filter, failureMode: isFilterClosed ? "Closed" : "Open" }, ...guardrails],
     ...(oidc === undefined ? {} : { oidc }),
   });
   return {
