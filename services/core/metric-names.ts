@@ -14,6 +14,8 @@ export const METRICS = {
   gatewayGuardrailChecks: "supercargo_gateway_guardrail_checks_total",
   gatewayGuardrailFailures: "supercargo_gateway_guardrail_failures_total",
   gatewayFilterDown: "supercargo_gateway_content_filter_down_total",
+  gatewayKeyFetches: "supercargo_gateway_issuer_key_fetches_total",
+  gatewayKeyAge: "supercargo_gateway_issuer_keys_age_seconds",
   gatewayEventLoopDelay: "supercargo_gateway_event_loop_delay_seconds",
   gatewayOverheadSeconds: "supercargo_gateway_overhead_seconds",
   spans: "supercargo_telemetry_spans_total",

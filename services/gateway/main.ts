@@ -24,6 +24,7 @@ import { drain } from "./drain.ts";
 import { type Gateway, TIMEOUTS } from "./gateway.ts";
 import { createGuardrails } from "./guardrails/guardrails.ts";
 import { createIssuers } from "./identity/issuers.ts";
+import { createKeyMetrics } from "./identity/key-metrics.ts";
 import { createJwksClient } from "./identity/jwks.ts";
 import { createLive } from "./live.ts";
 import { createGatewayMetrics } from "./telemetry/metrics.ts";
@@ -53,7 +54,15 @@ const metrics = createMetrics({ metered: counters });
 const entra = createEntraCredential({ scope: OPENAI_SCOPE, clock, random: Math.random, log });
 const credentials = createUpstreamCredentials(entra);
 const upstreams = createUpstreams();
-const issuers = createIssuers({ client: createJwksClient(), clock, random: Math.random, log });
+const keyMetrics = createKeyMetrics(metrics.registry);
+const issuers = createIssuers({
+  client: createJwksClient(),
+  clock,
+  random: Math.random,
+  log,
+  note: keyMetrics.note,
+});
+keyMetrics.watch(issuers);
 const deployments = createDeployments({ clock, log });
 const serviceToken = watchFile(env.SUPERCARGO_SERVICE_TOKEN_FILE, parseSecret);
 

@@ -41,6 +41,9 @@ async function play(
     "SupercargoQuarantined",
     "SupercargoScrapeRejected",
     "SupercargoToolUsageRefused",
+    "SupercargoDeploymentOut",
+    "SupercargoIssuerKeysOld",
+    "SupercargoRateLimitNear",
   ];
   const exprs = all.map((name) => ({
     expr: `count(ALERTS{alertname="${name}",alertstate="firing"})`,
@@ -153,6 +156,30 @@ describe("files/alerts.yaml", () => {
       },
       1,
       ["SupercargoToolUsageRefused"],
+    ],
+    [
+      "a deployment that is out for an hour",
+      { [`${METRICS.gatewayDeploymentState}{model="gpt",deployment="primary"}`]: "2x24" },
+      1,
+      ["SupercargoDeploymentOut"],
+    ],
+    [
+      "an issuer whose keys were not fetched for an hour, and one that is well",
+      {
+        [`${METRICS.gatewayKeyAge}{issuer="https://down.example.com"}`]: "0+300x24",
+        [`${METRICS.gatewayKeyAge}{issuer="https://well.example.com"}`]: "500x24",
+      },
+      1,
+      ["SupercargoIssuerKeysOld"],
+    ],
+    [
+      "a rate limit that is near all the time, and one that was near for a moment",
+      {
+        [`${METRICS.gatewayRateLimitNear}{limit="keys",unit="requests"}`]: "0+9x24",
+        [`${METRICS.gatewayRateLimitNear}{limit="short",unit="tokens"}`]: "0 9 9x24",
+      },
+      1,
+      ["SupercargoRateLimitNear"],
     ],
   ] as const)("fire for %s", async (_what, series, atHours, fires) => {
     expect(await play(series, atHours, fires)).toBe("");

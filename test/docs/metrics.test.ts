@@ -5,6 +5,7 @@ import { z } from "zod";
 import { METRICS } from "#core/metric-names.ts";
 import { EPOCH_METRIC, USAGE_METRIC } from "#core/usage.ts";
 import { createOperatorMetrics } from "../../operator/metrics.ts";
+import { createKeyMetrics } from "../../services/gateway/identity/key-metrics.ts";
 import { createGatewayMetrics } from "../../services/gateway/telemetry/metrics.ts";
 import { noteSpans } from "../../services/runtime/telemetry.ts";
 import { readEnvironment, readTerms } from "../../services/meter/reporter/config.ts";
@@ -38,6 +39,7 @@ async function registered(): Promise<Map<string, Row>> {
   const catalogue = readFileSync("charts/supercargo/files/catalogue.yaml", "utf8");
   createReporterMetrics(registry, readTerms(readEnvironment(pod), catalogue));
   createGatewayMetrics(registry);
+  createKeyMetrics(registry);
   noteSpans(registry);
   createRunMetrics(registry, { activeRuns: () => 0, approvalsWaiting: () => 0 });
   const kinds = await kindsOf(registry);

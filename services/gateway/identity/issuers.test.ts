@@ -12,6 +12,8 @@ interface Desk {
   readonly keys: IssuerKeys;
   /** How often the issuer was asked. */
   readonly looks: () => number;
+  /** How the looks ended. */
+  readonly outcomes: readonly string[];
   /** What it answers from now on: a key id, `down`, or `silent`. */
   say(answer: string): Promise<void>;
 }
@@ -21,9 +23,11 @@ async function openDesk(first: string): Promise<Desk> {
   const clock = createFakeClock();
   let answer = first;
   let looks = 0;
+  const outcomes: string[] = [];
   const issuers = createIssuers({
     clock,
     random: () => 0.5,
+    note: (issuer, outcome) => outcomes.push(`${issuer} ${outcome}`),
     log: createLogger({ component: "test", level: "silent" }),
     client: {
       close: async () => undefined,
@@ -47,6 +51,7 @@ async function openDesk(first: string): Promise<Desk> {
     issuers,
     keys,
     looks: () => looks,
+    outcomes,
     async say(next) {
       answer = next;
       await clock.advance(0);
@@ -55,6 +60,27 @@ async function openDesk(first: string): Promise<Desk> {
 }
 
 describe("createIssuers()", () => {
+  it("tells how each look ended and how old the keys are, of the issuers that are named", async () => {
+    const { issuers, clock, outcomes, say } = await openDesk("one");
+    expect([outcomes, issuers.ages()]).toEqual([[`${SOURCE.issuer} ok`], [{ issuer: SOURCE.issuer, ageMs: 0 }]]);
+    await say("down");
+    await clock.advance(30 * MINUTE_MS);
+    expect(outcomes[1]).toBe(`${SOURCE.issuer} failed`);
+    expect(issuers.ages()).toEqual([{ issuer: SOURCE.issuer, ageMs: 30 * MINUTE_MS }]);
+    await say("two");
+    await clock.advance(2 * MINUTE_MS);
+    expect(outcomes.at(-1)).toBe(`${SOURCE.issuer} ok`);
+    expect(issuers.ages()[0]?.ageMs).toBeLessThan(2 * MINUTE_MS);
+    issuers.retain([]);
+    expect(issuers.ages()).toEqual([]);
+  });
+
+  it("never had the keys of an issuer that is down: their age is the time since it was looked for", async () => {
+    const { issuers, clock } = await openDesk("down");
+    await clock.advance(31 * MINUTE_MS);
+    expect(issuers.ages()).toEqual([{ issuer: SOURCE.issuer, ageMs: 31 * MINUTE_MS }]);
+  });
+
   it("has the keys at once, and looks again every ten minutes", async () => {
     const { keys, clock, looks } = await openDesk("one");
     const first = keys.current();

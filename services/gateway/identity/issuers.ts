@@ -19,6 +19,8 @@ export interface Issuers {
   /** Begins with the issuers that are new, forgets those that are not named any more. */
   retain(sources: readonly KeySource[]): void;
   keysOf(source: KeySource): IssuerKeys | undefined;
+  /** How old the keys of each issuer are; since it was first looked for while there are none. */
+  ages(): readonly { readonly issuer: string; readonly ageMs: number }[];
   /** Why a pod that has just started should wait: the first keys are being fetched. Never again once it was ready. */
   notReady(): string | undefined;
   stop(): Promise<void>;
@@ -30,6 +32,8 @@ export interface IssuersOptions {
   /** In [0, 1). */
   readonly random: () => number;
   readonly log: Logger;
+  /** After each look. */
+  readonly note?: (issuer: string, outcome: "ok" | "failed") => void;
 }
 
 /** Issuers publish a key hours before they sign with it; a key that was withdrawn is believed no longer than this. */
@@ -42,6 +46,8 @@ const FETCH_MS = 10_000;
 const WAITERS_MAX = 32;
 
 interface WatchedIssuer extends IssuerKeys {
+  readonly issuer: string;
+  readonly ageMs: () => number;
   readonly isTried: () => boolean;
   stop(): void;
 }
@@ -61,6 +67,7 @@ export function createIssuers(options: IssuersOptions): Issuers {
         if (!watched.has(idOf(source))) watched.set(idOf(source), watchIssuer(source, options));
     },
     keysOf: (source) => watched.get(idOf(source)),
+    ages: () => [...watched.values()].map(({ issuer, ageMs }) => ({ issuer, ageMs: ageMs() })),
     notReady() {
       wasReady ||= [...watched.values()].every((issuer) => issuer.isTried());
       return wasReady ? undefined : "The keys of an issuer are being fetched";
@@ -86,6 +93,7 @@ function watchIssuer(source: KeySource, options: IssuersOptions): WatchedIssuer 
   let looking: Promise<void> | undefined;
   let waiters = 0;
   let askedMs = -Infinity;
+  let fetchedMs = clock.monotonic();
 
   const look = async (): Promise<void> => {
     const timeout = new AbortController();
@@ -98,10 +106,13 @@ function watchIssuer(source: KeySource, options: IssuersOptions): WatchedIssuer 
         log.info({ issuer: source.issuer, kids: found.map((key) => key["kid"]) }, "Applied keys of issuer");
       }
       problem = undefined;
+      fetchedMs = clock.monotonic();
+      options.note?.(source.issuer, "ok");
     } catch (err) {
       problem = err instanceof Error ? err.message : String(err);
-      if (!stopping.signal.aborted)
-        log.warn({ issuer: source.issuer, problem, hasKeys: keys !== undefined }, "Failed to fetch keys of issuer");
+      if (stopping.signal.aborted) return;
+      options.note?.(source.issuer, "failed");
+      log.warn({ issuer: source.issuer, problem, hasKeys: keys !== undefined }, "Failed to fetch keys of issuer");
     } finally {
       cancel();
       isTried = true;
@@ -120,6 +131,8 @@ function watchIssuer(source: KeySource, options: IssuersOptions): WatchedIssuer 
   };
   void run();
   return {
+    issuer: source.issuer,
+    ageMs: () => clock.monotonic() - fetchedMs,
     current: () => keys?.set,
     async renew() {
       if (looking === undefined) {

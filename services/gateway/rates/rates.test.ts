@@ -135,6 +135,26 @@ describe("rate limits", () => {
     await expect.poll(() => statuses(1, undefined, call), { timeout: 5000 }).toEqual([200]);
   });
 
+  it("tell a client that it has used four fifths, by name, and count it", async () => {
+    await setRates([
+      { name: "few", per: "Key", mode: "Enforce", requestsPerMinute: 10 },
+      { name: "far", per: "Agent", mode: "Enforce", requestsPerMinute: 600 },
+    ]);
+    const told = [];
+    for (let call = 0; call < 11; call += 1) {
+      const answer = await world.post("/v1/chat/completions", chat("a"));
+      await answer.text();
+      told.push([answer.status, answer.headers.get("x-supercargo-rate-limit-near")]);
+    }
+    expect(told.slice(0, 8)).toEqual(Array.from({ length: 8 }, () => [200, null]));
+    expect(told.slice(8)).toEqual([
+      [200, "few"],
+      [200, "few"],
+      [429, null],
+    ]);
+    expect(await metric('rate_limit_near_total{limit="few",unit="requests"} 2')).toBe(true);
+  });
+
   it("in shadow mode refuse nobody, and leave a note", async () => {
     await setRates([{ name: "trial", per: "Caller", mode: "Shadow", requestsPerMinute: 1 }]);
     expect(await statuses(3)).toEqual([200, 200, 200]);

@@ -101,10 +101,17 @@ function tenantOf(principal: string, { oidc = [] }: GatewayConfig): string | und
 }
 
 function noteHold(gateway: Gateway, turn: Turn, hold: RateHold): void {
-  turn.rateHeaders = hold.headers;
+  turn.rateHeaders = hold.near.length === 0 ? hold.headers : { ...hold.headers, [NEAR_HEADER]: namesOf(hold.near) };
   for (const { limit, unit } of hold.shadowed) gateway.metrics.rateLimited.inc({ limit, unit, mode: "shadow" });
   for (const { limit, unit } of hold.near) gateway.metrics.rateLimitNear.inc({ limit, unit });
   if (hold.shadowed.length > 0) turn.outcome.rateLimits = hold.shadowed.map(({ limit }) => `${limit}=Shadow`).join(" ");
+}
+
+/** On an answer that leaves a limit used to 80 % or more: which. */
+const NEAR_HEADER = "x-supercargo-rate-limit-near";
+
+function namesOf(specs: readonly RateSpec[]): string {
+  return [...new Set(specs.map(({ limit }) => limit))].join(", ");
 }
 
 function noteRefused(gateway: Gateway, turn: Turn, { spec, headers }: RateRefusal): void {
