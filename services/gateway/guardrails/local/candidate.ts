@@ -34,9 +34,14 @@ export type Candidate =
       readonly kind: "match";
       readonly start: number;
       readonly end: number;
-      /** Goes on if more text does. */
-      readonly run?: Run;
+      readonly run?: RunPart;
     };
+
+/** The part of a match that goes on if more text does, and where it begins: what stands before is sure. */
+export interface RunPart {
+  readonly run: Run;
+  readonly from: number;
+}
 
 /** Where a run ends that has come to `from`. */
 export function endOfRun({ text, work, runs }: Reading, from: number, run: Run): RunEnd {
@@ -55,12 +60,12 @@ export function endOfRun({ text, work, runs }: Reading, from: number, run: Run):
 /** Where a run that has come to `end` is to be taken up again, when more may join the character at `last`. */
 export function resumeAt(
   text: string,
-  run: Run,
+  { run, from }: RunPart,
   { end, last }: { readonly end: number; readonly last: number },
 ): number {
   if (end <= last) return end;
   let at = last;
-  while (run.isLoose(text.charCodeAt(at - 1))) at -= 1;
+  while (at > from && run.isLoose(text.charCodeAt(at - 1))) at -= 1;
   return at;
 }
 

@@ -1,6 +1,6 @@
-import { endOfRun, resumeAt, type Run, type Work } from "./candidate.ts";
-import { type Found, HOLD_MAX, LABELS, type LocalMatcher, type LocalRule, type Scan, startOfLast } from "./matcher.ts";
-import { endInText, startInText, toView, viewOf } from "./text-view.ts";
+import { endOfRun, resumeAt, type RunPart, type Work } from "./candidate.ts";
+import { type Found, HOLD_MAX, LABELS, type LocalMatcher, type LocalRule, type Scan } from "./matcher.ts";
+import { endInText, lastInView, startInText, toView, viewOf } from "./text-view.ts";
 
 /** One place of a text that must not stay. */
 export interface LocalMatch {
@@ -31,7 +31,11 @@ interface Going {
   /** Covered for sure. */
   readonly end: number;
   /** What may go on, and how far it has come. */
-  readonly runs: readonly { readonly run: Run; readonly end: number }[];
+  readonly runs: readonly GoingRun[];
+}
+
+interface GoingRun extends RunPart {
+  readonly end: number;
 }
 
 export function createLocalScan(matcher: LocalMatcher, work: Work): LocalScan {
@@ -79,21 +83,25 @@ function goOn(going: Going, text: string, { isEnd, work }: { readonly isEnd: boo
   if (going.runs.length === 0) return going;
   const view = viewOf(text);
   const reading = { text: view.text, isEnd, work, runs: new Map() };
-  const last = startOfLast(view);
+  const last = lastInView(view).at;
   let end = going.end;
-  const runs: { readonly run: Run; readonly end: number }[] = [];
-  for (const { run, end: before } of going.runs) {
+  const runs: GoingRun[] = [];
+  for (const { run, from, end: before } of going.runs) {
     const found = endOfRun(reading, toView(view, before), run);
     end = Math.max(end, endInText(view, found.end));
     if (isEnd || !(found.isOpen || found.end > last)) continue;
-    const resume = resumeAt(view.text, run, { end: found.end, last });
-    runs.push({ run, end: Math.max(before, startInText(view, resume, text.length)) });
+    const resume = resumeAt(view.text, { run, from: toView(view, from) }, { end: found.end, last });
+    runs.push({ run, from, end: Math.max(before, startInText(view, resume, text.length)) });
   }
   return { rule: going.rule, end, runs };
 }
 
 function shift({ rule, end, runs }: Going, by: number): Going {
-  return { rule, end: end - by, runs: runs.map((each) => ({ run: each.run, end: each.end - by })) };
+  return {
+    rule,
+    end: end - by,
+    runs: runs.map((each) => ({ run: each.run, from: each.from - by, end: each.end - by })),
+  };
 }
 
 interface Decision {
@@ -143,7 +151,8 @@ function cutMatch(match: LocalMatch, to: number): LocalMatch {
 /** How far a run has come behind the cut may look otherwise with what follows; what ended there for sure does not. */
 function cutGoing({ rule, end, runs }: Going, to: number): Going | undefined {
   if (runs.length === 0) return end > to ? { rule, end, runs } : undefined;
-  return { rule, end: to, runs: runs.map((each) => ({ run: each.run, end: Math.min(each.end, to) })) };
+  const cut = runs.map(({ run, from, end: before }) => ({ run, from, end: Math.max(from, Math.min(before, to)) }));
+  return { rule, end: Math.max(to, ...cut.map((each) => each.end)), runs: cut };
 }
 
 /** Two of one rule that lie over each other are one. */
@@ -156,10 +165,10 @@ function addMatch(matches: LocalMatch[], found: Found, start: number): void {
 
 function goWith(going: Going | undefined, found: Found, start: number): Going {
   const runs = going?.runs ?? [];
-  const isKnown = found.run === undefined || runs.some(({ run }) => run === found.run);
+  const isKnown = runs.some(({ run }) => run === found.run?.run);
   return {
     rule: found.end > start || going === undefined ? found.rule : going.rule,
     end: Math.max(found.end, start),
-    runs: found.run === undefined || isKnown ? runs : [...runs, { run: found.run, end: found.end }],
+    runs: found.run === undefined || isKnown ? runs : [...runs, { ...found.run, end: found.end }],
   };
 }

@@ -1,9 +1,9 @@
 import type { LOCAL_DETECTORS } from "#core/api/guardrails.ts";
-import { type Candidate, type Reading, resumeAt, type Run, type Work } from "./candidate.ts";
+import { type Candidate, type Reading, resumeAt, type RunPart, type Work } from "./candidate.ts";
 import { DIGIT, isKind, TOKEN } from "./characters.ts";
 import { findCard, findEmail } from "./personal.ts";
 import { findSecrets, SECRET_STOPS } from "./secrets.ts";
-import { CLUSTER_MAX, endInText, foldText, startInText, type TextView, toView, viewOf } from "./text-view.ts";
+import { endInText, foldText, lastInView, startInText, type TextView, toView, viewOf } from "./text-view.ts";
 import { createWordFinder, foldWord } from "./words.ts";
 
 /** What to look for. */
@@ -38,7 +38,7 @@ export interface Found {
   readonly rule: LocalRule;
   readonly start: number;
   readonly end: number;
-  readonly run?: Run;
+  readonly run?: RunPart;
 }
 
 /** Rules made ready: built once per configuration. */
@@ -82,13 +82,11 @@ export function createLocalMatcher(rules: LocalRules): LocalMatcher {
       work.steps += text.length - from;
       const found: Found[] = [];
       let openAt = startOfToken(view.text, start);
-      const last = startOfLast(view);
+      const last = lastInView(view).at;
       const report = (rule: LocalRule, candidate: Candidate): void => {
         if (candidate.kind === "open") openAt = Math.min(openAt, candidate.start);
         else if (!isAllowed(rule, view.text.slice(candidate.start, candidate.end))) {
-          if (candidate.run !== undefined)
-            openAt = Math.min(openAt, resumeAt(view.text, candidate.run, { end: candidate.end, last }));
-          else if (candidate.end > last) openAt = Math.min(openAt, candidate.start);
+          openAt = Math.min(openAt, sureTo(view.text, candidate, last));
           found.push(toFound(view, { rule, candidate, from }));
         }
       };
@@ -106,6 +104,15 @@ export function createLocalMatcher(rules: LocalRules): LocalMatcher {
       };
     },
   };
+}
+
+type Match = Extract<Candidate, { kind: "match" }>;
+
+/** Up to where a match is sure; where it is not yet one for sure, where it begins. */
+function sureTo(text: string, { start, end, run }: Match, last: number): number {
+  if (end <= last && run === undefined) return text.length;
+  if (run === undefined || run.from > last) return start;
+  return resumeAt(text, run, { end, last });
 }
 
 type Report = (rule: LocalRule, candidate: Candidate) => void;
@@ -141,17 +148,11 @@ function startOfToken(text: string, from: number): number {
   return at;
 }
 
-/** Where the last character begins in the view. */
-export function startOfLast({ text, starts }: TextView): number {
-  const last = starts?.at(-1);
-  return starts === undefined || last === undefined ? Math.max(0, text.length - 1) : starts.indexOf(last, -CLUSTER_MAX);
-}
-
 /** A place of the view in the text, never between the halves of a character, nor so early that too much would wait. */
 function holdInText(text: string, view: TextView, at: number): number {
-  const last = view.starts?.at(-1) ?? text.length;
+  const last = lastInView(view);
   // Marks have joined the last character, and more of them may.
-  const seen = Math.min(startInText(view, at, text.length), last + 1 < text.length ? last : text.length);
+  const seen = startInText(view, last.isJoined ? Math.min(at, last.at) : at, text.length);
   const hold = Math.max(seen, text.length - HOLD_MAX);
   return isHalf(text, hold - 1, 0xd800) && (hold === text.length || isHalf(text, hold, 0xdc00)) ? hold - 1 : hold;
 }
@@ -163,12 +164,13 @@ function isHalf(text: string, at: number, first: number): boolean {
 
 function toFound(
   view: TextView,
-  match: { readonly rule: LocalRule; readonly candidate: Extract<Candidate, { kind: "match" }>; readonly from: number },
+  match: { readonly rule: LocalRule; readonly candidate: Match; readonly from: number },
 ): Found {
   const { rule, candidate, from } = match;
   const start = Math.max(from, startInText(view, candidate.start, from));
   const found = { rule, start, end: endInText(view, candidate.end) };
-  return candidate.run === undefined ? found : { ...found, run: candidate.run };
+  if (candidate.run === undefined) return found;
+  return { ...found, run: { run: candidate.run.run, from: endInText(view, candidate.run.from) } };
 }
 
 /** At which characters to look for what; nothing where words are all that is looked for. */

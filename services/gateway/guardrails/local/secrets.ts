@@ -88,7 +88,7 @@ function matchOf(
   { start, end: from, run }: { readonly start: number; readonly end: number; readonly run: Run },
 ): Candidate {
   const { end, isOpen } = endOfRun(reading, from, run);
-  return isOpen ? { kind: "match", start, end, run } : { kind: "match", start, end };
+  return isOpen ? { kind: "match", start, end, run: { run, from } } : { kind: "match", start, end };
 }
 
 /** Whether a run goes on over a place. */

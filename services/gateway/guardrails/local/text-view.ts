@@ -2,12 +2,21 @@ import { isKind, JOINED, kindOf, PLAIN } from "./characters.ts";
 
 /**
  * A text as the rules read it: compatible forms of characters are one (NFKC), what is not seen is left out. Most texts are their own
- * view; where one is not, `starts` and `ends` say from where to where each of its units came.
+ * view; where one is not, its parts say where each came from.
  */
 export interface TextView {
   readonly text: string;
-  readonly starts: readonly number[] | undefined;
-  readonly ends: readonly number[] | undefined;
+  readonly parts: readonly Part[] | undefined;
+}
+
+/** Rows of characters that stand for themselves, or one character that is seen as something else. */
+interface Part {
+  /** In the view. */
+  readonly at: number;
+  /** In the text. */
+  readonly start: number;
+  readonly end: number;
+  readonly isPlain: boolean;
 }
 
 export function viewOf(text: string): TextView {
@@ -15,7 +24,7 @@ export function viewOf(text: string): TextView {
     const unit = text.charCodeAt(at);
     if (unit >= 128 && (kindOf(unit) & PLAIN) === 0) return foldedView(text);
   }
-  return { text, starts: undefined, ends: undefined };
+  return { text, parts: undefined };
 }
 
 /** A text's view alone, as of a word to look for. */
@@ -24,24 +33,29 @@ export function foldText(text: string): string {
 }
 
 function foldedView(text: string): TextView {
-  const starts: number[] = [];
-  const ends: number[] = [];
-  const pieces: string[] = [];
-  for (let at = 0; at < text.length;) {
-    const end = clusterEnd(text, at);
-    const folded = end === at + 1 && isKind(text, at, PLAIN) ? text.charAt(at) : fold(text.slice(at, end));
-    for (let index = 0; index < folded.length; index += 1) {
-      starts.push(at);
-      ends.push(end);
-    }
-    pieces.push(folded);
-    at = end;
+  const parts: Part[] = [];
+  let seen = "";
+  for (let start = 0; start < text.length;) {
+    const plainEnd = endOfPlain(text, start);
+    const isPlain = plainEnd > start;
+    const end = isPlain ? plainEnd : clusterEnd(text, start);
+    const folded = isPlain ? text.slice(start, end) : fold(text.slice(start, end));
+    if (folded !== "") parts.push({ at: seen.length, start, end, isPlain });
+    seen += folded;
+    start = end;
   }
-  return { text: pieces.join(""), starts, ends };
+  return { text: seen, parts };
+}
+
+/** Where the characters end that stand for themselves and that nothing joins. */
+function endOfPlain(text: string, start: number): number {
+  let at = start;
+  while (at < text.length && isKind(text, at, PLAIN)) at += 1;
+  return at > start && at < text.length && isJoined(text, at) ? at - 1 : at;
 }
 
 /** Longer rows of marks on one character are no writing (UAX 15 has 30 at the most). */
-export const CLUSTER_MAX = 32;
+const CLUSTER_MAX = 32;
 
 /** Where the character that begins here ends, with all that joins it. */
 function clusterEnd(text: string, start: number): number {
@@ -66,26 +80,46 @@ function fold(cluster: string): string {
   return cluster.replace(IGNORED, "").normalize("NFKC").replace(IGNORED, "");
 }
 
-/** The place in the view of a place in the text, or the next one that is seen. */
-export function toView(view: TextView, at: number): number {
-  if (view.starts === undefined) return at;
+/** The part that holds a place of the view, or the one whose `key` is the last not behind `at`. */
+function partAt(parts: readonly Part[], key: "at" | "start", at: number): Part | undefined {
   let low = 0;
-  let high = view.starts.length;
+  let high = parts.length;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if ((view.starts[middle] ?? 0) < at) low = middle + 1;
+    if ((parts[middle]?.[key] ?? 0) <= at) low = middle + 1;
     else high = middle;
   }
-  return low;
+  return parts[low - 1];
+}
+
+/** The place in the view of a place in the text, or the next one that is seen. */
+export function toView({ text, parts }: TextView, at: number): number {
+  if (parts === undefined) return at;
+  const part = partAt(parts, "start", at);
+  if (part === undefined || part.start === at) return part?.at ?? 0;
+  if (part.isPlain && at < part.end) return part.at + at - part.start;
+  return parts[parts.indexOf(part) + 1]?.at ?? text.length;
 }
 
 /** Where in the text a unit of the view begins; `atEnd` behind its last unit. */
-export function startInText(view: TextView, at: number, atEnd: number): number {
-  if (view.starts === undefined) return at;
-  return view.starts[at] ?? atEnd;
+export function startInText({ text, parts }: TextView, at: number, atEnd: number): number {
+  if (parts === undefined) return at;
+  const part = at < text.length ? partAt(parts, "at", at) : undefined;
+  if (part === undefined) return atEnd;
+  return part.isPlain ? part.start + at - part.at : part.start;
 }
 
 /** Where in the text that ends which ends before a place of the view. */
-export function endInText(view: TextView, at: number): number {
-  return view.ends === undefined ? at : (view.ends[at - 1] ?? 0);
+export function endInText({ parts }: TextView, at: number): number {
+  const part = parts && partAt(parts, "at", at - 1);
+  if (part === undefined) return at;
+  return part.isPlain ? part.start + at - part.at : part.end;
+}
+
+/** Where the last character begins in the view. `isJoined`: more than one unit of the text, so that still more may join it. */
+export function lastInView({ text, parts }: TextView): { readonly at: number; readonly isJoined: boolean } {
+  const part = parts?.at(-1);
+  return part === undefined || part.isPlain
+    ? { at: Math.max(0, text.length - 1), isJoined: false }
+    : { at: part.at, isJoined: part.end - part.start > 1 };
 }
