@@ -12,6 +12,7 @@ export const METRICS = {
   gatewayDeploymentState: "supercargo_gateway_deployment_state",
   gatewayStreamsCut: "supercargo_gateway_streams_cut_total",
   gatewayGuardrailChecks: "supercargo_gateway_guardrail_checks_total",
+  gatewayGuardrailMatches: "supercargo_gateway_guardrail_matches_total",
   gatewayGuardrailFailures: "supercargo_gateway_guardrail_failures_total",
   gatewayFilterDown: "supercargo_gateway_content_filter_down_total",
   gatewayKeyFetches: "supercargo_gateway_issuer_key_fetches_total",

@@ -5,6 +5,7 @@ import { callAgent } from "./upstream/agent-face.ts";
 import { checkEntitlement, type EntitlementRequest } from "./entitle.ts";
 import type { Gateway } from "./gateway.ts";
 import { guardInput } from "./guardrails/input.ts";
+import { maskInput } from "./guardrails/mask/mask-input.ts";
 import { likelyTokens, withinLimits, worstCaseOf } from "./limits/limit.ts";
 import { listModels } from "./models.ts";
 import { checkModelRequest, type ModelOperation, parseRequest } from "./wire/openai.ts";
@@ -24,7 +25,7 @@ export function act(gateway: Gateway, turn: Turn): Promise<void> | void {
     case "chat":
     case "embeddings":
     case "responses":
-      return callByModel(gateway, turn, route.name);
+      return callMasked(gateway, turn, route.name);
     case "unknown":
       throw new Refusal("not_found", "Cannot find the route");
   }
@@ -42,6 +43,14 @@ async function callStoredResponse(gateway: Gateway, turn: Turn): Promise<void> {
     body: method === "POST" ? (body ?? null) : null,
     isRun: false,
   });
+}
+
+/** What a guardrail masks is not in the body when it is read. */
+function callMasked(gateway: Gateway, turn: Turn, operation: ModelOperation): Promise<void> {
+  const masking = maskInput(gateway, turn, operation);
+  return masking === undefined
+    ? callByModel(gateway, turn, operation)
+    : masking.then(() => callByModel(gateway, turn, operation));
 }
 
 /** A model alias goes to a model; the agent's name, or no name, to the agent (on the Responses route alone). */

@@ -8,6 +8,8 @@ import {
 } from "#core/api/pod-config.ts";
 import { ConfigError, parseConfig } from "#runtime/config.ts";
 import { createServiceVerifier, type ServiceIdentityResult } from "#runtime/service-identity.ts";
+import { createLocalMatcher } from "./guardrails/local/matcher.ts";
+import type { InputMask } from "./guardrails/mask/mask-input.ts";
 import { guardrailPoolKey, poolId } from "./upstream/upstream.ts";
 
 /** One alias with its deployments, lowest priority number first. */
@@ -48,6 +50,8 @@ export interface Snapshot {
   readonly hasInputGuardrails: boolean;
   /** Whether answers are looked at; Azure's own filter is watched without that. */
   readonly hasOutputGuardrails: boolean;
+  /** What is replaced in requests, in the order of the configuration. */
+  readonly inputMasks: readonly InputMask[];
   /** What becomes of an answer that Azure's content filter did not judge, as it was down: it passes if absent. */
   readonly contentFilter: Extract<GatewayGuardrail, { type: "AzureContentFilter" }> | undefined;
   readonly verifyService: (token: string, nowMs: number) => Promise<ServiceIdentityResult>;
@@ -70,13 +74,20 @@ export function parseSnapshot(text: string): Snapshot {
     models: new Map(config.models.map((model) => [model.name, toModelRoute(model)])),
     keys: new Map(config.apiKeys.map((key) => [key.sha256, toKeyRecord(key)])),
     endpoints: new Map(urlsOf(config).map(({ url }) => [url, toEndpoint(url)])),
-    hasInputGuardrails: (config.guardrails ?? []).some(({ phase }) => phase === "Input"),
     hasOutputGuardrails: (config.guardrails ?? []).some(
       ({ phase, type }) => phase === "Output" && type !== "AzureContentFilter",
     ),
+    hasInputGuardrails: (config.guardrails ?? []).some(({ phase, action }) => phase === "Input" && action !== "Mask"),
+    inputMasks: (config.guardrails ?? []).flatMap(toInputMask),
     contentFilter: (config.guardrails ?? []).find((guardrail) => guardrail.type === "AzureContentFilter"),
     verifyService: createServiceVerifier(config.serviceIdentity),
   };
+}
+
+function toInputMask(guardrail: GatewayGuardrail): InputMask[] {
+  const { type, phase, action, name } = guardrail;
+  if (type !== "LocalRules" || phase !== "Input" || action !== "Mask") return [];
+  return [{ name, matcher: createLocalMatcher(guardrail) }];
 }
 
 /** The rules between fields, and what a type cannot say. */

@@ -20,7 +20,8 @@ export type CheckFailure =
 /** What one check found out. `rule` names what was hit, from a closed set of the check's own. */
 export type CheckResult =
   | { readonly kind: "clean" }
-  | { readonly kind: "hit"; readonly rule: string }
+  /** `counts`: where each match is known, how many of which rule. */
+  | { readonly kind: "hit"; readonly rule: string; readonly counts?: ReadonlyMap<string, number> }
   | { readonly kind: "failed"; readonly reason: CheckFailure };
 
 export const CLEAN: CheckResult = { kind: "clean" };

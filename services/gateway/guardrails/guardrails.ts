@@ -55,10 +55,11 @@ function build(options: GuardrailsOptions, snapshot: Snapshot): InputGuardrail[]
     if (guardrail.phase !== "Input" || guardrail.type === "AzureContentFilter") return [];
     const { name, action, failureMode } = guardrail;
     if (guardrail.type === "LocalRules") {
+      // What is masked has been before anybody is asked.
+      if (action === "Mask") return [];
       const check = createLocalCheck(guardrail);
-      const work = { steps: 0 };
-      const checkTexts: InputGuardrail["check"] = ({ prompts, documents }) =>
-        Promise.resolve(check([...prompts, ...documents], work));
+      const checkTexts: InputGuardrail["check"] = ({ prompts, documents }, cut) =>
+        check([...prompts, ...documents], { steps: 0 }, () => cut.aborted);
       return [{ name, action, failureMode, check: checkTexts }];
     }
     if (guardrail.type === "PromptShields") {

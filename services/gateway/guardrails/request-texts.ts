@@ -13,7 +13,7 @@ export interface RequestTexts {
 export type TextsSource = "client" | "orchestrator";
 
 /** Members that hold no text for a model: names from closed sets, ids, links and bytes in base64. */
-const NO_TEXT: ReadonlySet<string> = new Set([
+export const NO_TEXT: ReadonlySet<string> = new Set([
   "type",
   "role",
   "id",
@@ -29,8 +29,8 @@ const NO_TEXT: ReadonlySet<string> = new Set([
   "encrypted_content",
 ]);
 /** Beside the conversation: what a client writes here reaches the model as well. */
-const CLIENT_PROMPTS = ["instructions", "prompt", "prediction"];
-const CLIENT_DOCUMENTS = ["functions", "response_format", "text"];
+export const CLIENT_PROMPTS: readonly string[] = ["instructions", "prompt", "prediction"];
+export const CLIENT_DOCUMENTS: readonly string[] = ["functions", "response_format", "text"];
 /** What a conversation holds beside messages that a model has written, not a tool. */
 const MODEL_ITEMS: ReadonlySet<unknown> = new Set(["function_call", "custom_tool_call", "reasoning"]);
 
@@ -52,7 +52,11 @@ export function requestTexts(operation: ModelOperation, bytes: Buffer, source: T
   };
   const conversation = member(body, operation === "chat" ? "messages" : "input");
   const isItems = operation !== "embeddings" && Array.isArray(conversation);
-  for (const item of isItems ? conversation : [conversation]) sort(kindOf(item, source), item);
+  for (const item of isItems ? conversation : [conversation])
+    sort(
+      kindOf({ role: member(item, "role"), type: member(item, "type"), isText: typeof item === "string" }, source),
+      item,
+    );
   const tools = member(body, "tools");
   if (tools !== undefined) documents.push(JSON.stringify(tools));
   if (source === "client") {
@@ -64,14 +68,19 @@ export function requestTexts(operation: ModelOperation, bytes: Buffer, source: T
 
 type Kind = "prompt" | "document" | "none";
 
-/** Whose words a message or another item of a conversation is. */
-function kindOf(item: unknown, source: TextsSource): Kind {
-  const role = member(item, "role");
-  const type = member(item, "type");
+/** What says whose words a message or another item of a conversation is. */
+export interface ItemHead {
+  readonly role: unknown;
+  readonly type: unknown;
+  /** It is no object but a text. */
+  readonly isText: boolean;
+}
+
+/** Whose words an item is. */
+export function kindOf({ role, type, isText }: ItemHead, source: TextsSource): Kind {
   if (role === "tool" || role === "function") return "document";
   if (role === undefined && type !== undefined && type !== "message" && !MODEL_ITEMS.has(type)) return "document";
-  const isUsers = typeof item === "string" || role === "user";
-  return isUsers || source === "client" ? "prompt" : "none";
+  return isText || role === "user" || source === "client" ? "prompt" : "none";
 }
 
 function stringsOf(value: unknown): string[] {
@@ -109,7 +118,7 @@ const COLON = 0x3a;
 const BACKSLASH = 0x5c;
 
 /** The quote that ends a string of valid JSON: an even number of backslashes stands before it. */
-function endOfString(text: string, from: number): number {
+export function endOfString(text: string, from: number): number {
   for (let at = text.indexOf('"', from); at >= 0; at = text.indexOf('"', at + 1)) {
     let start = at;
     while (text.charCodeAt(start - 1) === BACKSLASH) start -= 1;

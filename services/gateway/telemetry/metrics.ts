@@ -13,6 +13,7 @@ export interface GatewayMetrics {
   readonly fallbacks: Counter<"model" | "deployment" | "reason">;
   readonly streamsCut: Counter<"side">;
   readonly guardrailChecks: Counter<"guardrail" | "phase" | "action">;
+  readonly guardrailMatches: Counter<"guardrail" | "phase" | "rule">;
   readonly guardrailFailures: Counter<"guardrail" | "reason">;
   readonly rateLimited: Counter<"limit" | "unit" | "mode">;
   readonly rateLimitNear: Counter<"limit" | "unit">;
@@ -54,6 +55,11 @@ export function createGatewayMetrics(registry: Registry, grades: Deployments["gr
       "guardrail",
       "phase",
       "action",
+    ]),
+    guardrailMatches: counter(METRICS.gatewayGuardrailMatches, "What local rules have found, by rule.", [
+      "guardrail",
+      "phase",
+      "rule",
     ]),
     guardrailFailures: counter(METRICS.gatewayGuardrailFailures, "Guardrails that could not tell, by reason.", [
       "guardrail",

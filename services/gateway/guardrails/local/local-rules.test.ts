@@ -1,12 +1,14 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CLEAN } from "../check.ts";
-import { createLocalCheck } from "./local-rules.ts";
-import type { LocalRules } from "./matcher.ts";
+import { findLocalMatches } from "./local-scan.ts";
+import { createLocalMatcher, type LocalRules } from "./matcher.ts";
 
 const ALL: LocalRules = { detect: ["Secrets", "Cards", "Emails"], denyWords: [], allowWords: [] };
-const run = (text: string, rules: Partial<LocalRules> = {}) =>
-  createLocalCheck({ ...ALL, ...rules })([text], { steps: 0 });
+const run = (text: string, rules: Partial<LocalRules> = {}) => {
+  const [first] = findLocalMatches(createLocalMatcher({ ...ALL, ...rules }), text, { steps: 0 });
+  return first === undefined ? CLEAN : { kind: "hit", rule: first.rule };
+};
 const letters = (count: number): string => "aB3dE6gH".repeat(Math.ceil(count / 8)).slice(0, count);
 
 const SECRETS = [
@@ -110,12 +112,12 @@ describe("local rules", () => {
       ),
       fc.string({ maxLength: 6 }),
     );
-    const check = createLocalCheck({ ...ALL, denyWords: ["aaaaaaaaaaaaaaaaaaaac", "aaaab", "aab"] });
+    const matcher = createLocalMatcher({ ...ALL, denyWords: ["aaaaaaaaaaaaaaaaaaaac", "aaaab", "aab"] });
     fc.assert(
       fc.property(fc.array(piece, { minLength: 1, maxLength: 6 }), (pieces) => {
         const text = pieces.join("").repeat(400);
         const work = { steps: 0 };
-        check([text], work);
+        findLocalMatches(matcher, text, work);
         expect(work.steps).toBeLessThanOrEqual(80 * text.length + 400);
       }),
       { numRuns: 300 },

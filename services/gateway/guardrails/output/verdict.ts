@@ -39,7 +39,7 @@ export function judgeUnchecked(check: OutputCheck, reason: CheckFailure): Refusa
 /** What a tally means. */
 export function resultOf(tally: Tally): CheckResult {
   const [first] = tally.counts.keys();
-  return first === undefined ? { kind: "clean" } : { kind: "hit", rule: first };
+  return first === undefined ? { kind: "clean" } : { kind: "hit", rule: first, counts: tally.counts };
 }
 
 /** What an action means for an answer. */
