@@ -19,16 +19,19 @@ describe("unsupportedFields()", () => {
 
   it("accepts what this version enforces", () => {
     const oidc = [{ name: "corporate", issuer: "https://i.example.com", audience: "a" }];
-    const enforced = { mode: "Constrained", budgets: { toolCalls: { max: 3 } }, exposure: { auth: { oidc } } };
+    const local = { type: "LocalRules", action: "Mask", localRules: { detect: ["Cards"] } };
+    const guardrails = ["Input", "Output"].map((phase) => ({ name: phase.toLowerCase(), phase, ...local }));
+    const enforced = {
+      guardrails,
+      mode: "Constrained",
+      budgets: { toolCalls: { max: 3 } },
+      exposure: { auth: { oidc } },
+    };
     expect(unsupportedFields(sampleInput(enforced).spec)).toEqual([]);
   });
 
   it.each([
     [declaring(17), "spec.tools with 17 declared dimensions is not supported by this version: use at most 16"],
-    [
-      { guardrails: [{ name: "a", type: "LocalRules", phase: "Input", action: "Mask", localRules: {} }] },
-      "spec.guardrails.action Mask of a is not supported by this version: use Reject or Alert",
-    ],
     [
       { limits: [{ name: "a", dimension: "tokens", window: "Day", hard: "1" }] },
       "spec.limits is not supported by this version: use spec.budgets and the limits of functions",

@@ -21,10 +21,6 @@ const RULES: readonly Rule[] = [
       unsupported(`spec.tools with ${declared.size} declared dimensions`, `use at most ${DECLARED_DIMENSIONS_MAX}`),
     ];
   },
-  (spec) =>
-    (spec.guardrails ?? [])
-      .filter(({ action, phase }) => action === "Mask" && phase === "Input")
-      .map(({ name }) => unsupported(`spec.guardrails.action Mask of ${name}`, "use Reject or Alert")),
   (spec) => (spec.limits?.length ? [unsupported("spec.limits", "use spec.budgets and the limits of functions")] : []),
   (spec) =>
     (["tokens", "durationSeconds", "costMicros"] as const)

@@ -69,8 +69,7 @@ describe("mode", () => {
   it("reaches the pods even when the rest of the spec is not accepted", async () => {
     await createAgent();
     await condition("Ready", { status: "True" });
-    const masking = { name: "local", type: "LocalRules", phase: "Input", action: "Mask", localRules: {} };
-    await patchAgent({ mode: "Revoked", guardrails: [masking] });
+    await patchAgent({ mode: "Revoked", exposure: { type: "LoadBalancer" } });
     await condition("Accepted", { status: "False", reason: "NotSupported" });
     for (const usage of must(await world.api.client.list(POD_USAGES, { namespace: world.namespace })).items)
       expect(at(usage, "spec.control.mode")).toBe("Revoked");

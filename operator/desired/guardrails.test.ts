@@ -21,6 +21,11 @@ const guardrails = [
   { name: "filter", type: "AzureContentFilter", phase: "Output" },
   { name: "out", type: "LocalRules", phase: "Output", action: "Mask", localRules: { detect: ["Cards"] } },
 ];
+const LOCAL = {
+  detect: ["Secrets", "Cards", "Emails"],
+  denyWords: ["project nightingale"],
+  allowWords: ["help@example.com"],
+};
 const input = sampleInput({ guardrails });
 
 function configOf(given: typeof input) {
@@ -67,6 +72,17 @@ describe("guardrails of a spec", () => {
         denyWords: [],
         allowWords: [],
       },
+    ]);
+  });
+
+  it.each(["Input", "Output"])("hand every local rule on, in phase %s", (phase) => {
+    const local = { type: "LocalRules", phase, action: "Mask", failureMode: "Open" };
+    const given = sampleInput({ guardrails: [{ ...local, name: "local", localRules: LOCAL }] });
+    expect(configOf(given).guardrails).toEqual([{ ...local, name: "local", ...LOCAL }]);
+    const bare = sampleInput({ guardrails: [{ type: "LocalRules", phase, name: "bare", localRules: {} }] });
+    const none = { detect: [], denyWords: [], allowWords: [] };
+    expect(configOf(bare).guardrails).toEqual([
+      { type: "LocalRules", phase, name: "bare", action: "Reject", failureMode: "Closed", ...none },
     ]);
   });
 

@@ -10,10 +10,6 @@ const { spec } = sampleInput({
     mcp: { url: "http://tool:3000/mcp" },
     functions: [{ name: "read", usage: [{ dimension: `pages_${index}`, maxPerCall: "1" }] }],
   })),
-  guardrails: [
-    { name: "a", type: "LocalRules", phase: "Input", action: "Mask", localRules: {} },
-    { name: "b", type: "AnalyzeText", phase: "Output", contentSafety: { endpoint: "https://safety.example.com" } },
-  ],
   limits: [{ name: "a", dimension: "tokens", window: "Day", hard: "1" }],
   budgets: {
     turns: { max: 3, onBreach: "Ask" },

@@ -149,7 +149,9 @@ describe("a chat stream", () => {
     const rewriter = rewriterOf("chat", [localGuardrail("Alert")]);
     expect(through(rewriter, ...events, DONE)).toBe([...events, DONE].join(""));
     rewriter.close();
-    expect(rewriter.verdicts).toEqual([{ name: "local", action: "Alert", result: { kind: "hit", rule: "email" } }]);
+    expect(rewriter.verdicts).toEqual([
+      { name: "local", action: "Alert", result: { kind: "hit", rule: "email", counts: new Map([["email", 1]]) } },
+    ]);
   });
 
   it("ends at a hit with Reject, having let out nothing of it", () => {
@@ -158,7 +160,9 @@ describe("a chat stream", () => {
     expect(textsOf(dataOf(first), 0).content).toBe("Pay with ");
     expect(through(rewriter, event(chunk(0, { content: " 1111 1111, thanks" })), DONE)).toBe("");
     expect(rewriter.refusal()).toMatchObject({ code: "content_filter" });
-    expect(rewriter.verdicts).toEqual([{ name: "local", action: "Reject", result: { kind: "hit", rule: "card" } }]);
+    expect(rewriter.verdicts).toEqual([
+      { name: "local", action: "Reject", result: { kind: "hit", rule: "card", counts: new Map([["card", 1]]) } },
+    ]);
   });
 
   it("tells the tokens of nothing that may be held", () => {

@@ -127,7 +127,20 @@ describe("a stream of Responses", () => {
     const events = eventsOf([{ text: "ann@example.com and 4111 1111 1111 1111", cuts: [5, 9, 9, 9], isCall: false }]);
     expect(through(rewriter, ...events)).toBe(events.join(""));
     rewriter.close();
-    expect(rewriter.verdicts).toEqual([{ name: "local", action: "Alert", result: { kind: "hit", rule: "email" } }]);
+    expect(rewriter.verdicts).toEqual([
+      {
+        name: "local",
+        action: "Alert",
+        result: {
+          kind: "hit",
+          rule: "email",
+          counts: new Map([
+            ["email", 1],
+            ["card", 1],
+          ]),
+        },
+      },
+    ]);
   });
 
   it("finds with Reject what comes whole alone", () => {
