@@ -48,6 +48,9 @@ export async function verifyJwt(token: string, expected: JwtExpectation): Promis
     });
     const type = protectedHeader.typ ?? "JWT";
     if (!TYPES.has(type.toLowerCase())) return refuse("typ must be JWT or at+jwt");
+    // Whoever signs may write what it wants: a list or a number would become a text where a name is looked for.
+    if (typeof payload.sub !== "string") return refuse("sub must be a string");
+    if (!["string", "undefined"].includes(typeof protectedHeader.kid)) return refuse("kid must be a string");
     return { ok: true, claims: payload, expiresAtMs: (payload.exp ?? 0) * 1000 };
   } catch (error) {
     const isUnknownKey = error instanceof errors.JWKSNoMatchingKey;

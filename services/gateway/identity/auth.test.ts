@@ -204,6 +204,8 @@ describe("a token", () => {
       /JWTs MUST NOT use unencoded payload|signature/,
     ],
     ["of another type", async () => ec.sign(claims(), { typ: "logout+jwt" }), /typ must be JWT or at\+jwt/],
+    ["with a subject that is none", async () => ec.sign({ ...claims(), sub: null }), /sub must be a string/],
+    ["with a list for a subject", async () => ec.sign({ ...claims(), sub: ["x"] }), /sub must be a string/],
   ];
   it.each(forged)("%s is refused", async (_, make, reason) => {
     const verdict = await verdictOf(await make());

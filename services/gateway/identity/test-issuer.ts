@@ -20,6 +20,8 @@ export interface TestKey {
   readonly publicKey: Awaited<ReturnType<typeof generateKeyPair>>["publicKey"];
   /** Signs whatever it is given: good claims, odd ones, or none. */
   sign(claims: unknown, header?: Readonly<Record<string, unknown>>): Promise<string>;
+  /** The signature of any text, for headers that no library would write. */
+  signText(text: string): Promise<string>;
 }
 
 export async function createTestKey(kid: string, alg: Algorithm = "ES256"): Promise<TestKey> {
@@ -33,6 +35,10 @@ export async function createTestKey(kid: string, alg: Algorithm = "ES256"): Prom
       new CompactSign(new TextEncoder().encode(JSON.stringify(claims)))
         .setProtectedHeader({ alg, kid, typ: "JWT", ...header })
         .sign(privateKey),
+    async signText(text) {
+      const name = alg === "ES256" ? { name: "ECDSA", hash: "SHA-256" } : "RSASSA-PKCS1-v1_5";
+      return Buffer.from(await crypto.subtle.sign(name, privateKey, Buffer.from(text))).toString("base64url");
+    },
   };
 }
 
