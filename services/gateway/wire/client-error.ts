@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { type IncomingMessage, type Server, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
-import { Refusal, toErrorBody } from "#core/errors.ts";
+import { errorHeaders, Refusal, toErrorBody } from "#core/errors.ts";
 import type { Clock } from "#runtime/clock.ts";
 
 /** A request of which not even the head could be read. */
@@ -59,8 +59,9 @@ function refuseBody({ req, headersSent }: ServerResponse<IncomingMessage>, refus
 
 function endWith(socket: Duplex, { requestId, status, refusal }: UnreadRequest): void {
   const body = JSON.stringify(toErrorBody(refusal.code, refusal.message));
+  const more = Object.entries(errorHeaders(refusal.code)).map(([name, value]) => `${name}: ${value}\r\n`);
   socket.end(
-    `HTTP/1.1 ${status} ${PHRASES[status]}\r\ncontent-type: application/json; charset=utf-8\r\nx-request-id: ${requestId}\r\n` +
+    `HTTP/1.1 ${status} ${PHRASES[status]}\r\ncontent-type: application/json; charset=utf-8\r\nx-request-id: ${requestId}\r\n${more.join("")}` +
       `content-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
   );
 }
