@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import { fuzzGateway } from "../../test/gateway/fuzz/fuzz.ts";
 import { countStreams } from "../../test/gateway/traffic/count.ts";
 
 /** Whatever these find wrong stands in `problems`, with the seed that finds it again. */
@@ -14,10 +15,28 @@ export async function gatewayCount(args: readonly string[]): Promise<TrafficResu
   return await countStreams({ streams, seed });
 }
 
+/** `gateway-fuzz [--minutes N] [--seed N] [--area NAME] [--path PATH]`: what strangers may write, until the time is over. */
+export async function gatewayFuzz(args: readonly string[]): Promise<TrafficResult> {
+  const text = { type: "string" } as const;
+  const { values } = parseArgs({ args: [...args], options: { minutes: text, seed: text, area: text, path: text } });
+  const { area, path, ...rest } = values;
+  const { minutes, seed } = toNumbers(rest, { minutes: 1, seed: someSeed() });
+  return await fuzzGateway({ minutes, seed, area, path });
+}
+
 /** A whole number of each name; the given one where an argument is absent. Throws for anything else. */
-function readNumbers<K extends string>(args: readonly string[], defaults: Readonly<Record<K, number>>) {
+function readNumbers<K extends string>(
+  args: readonly string[],
+  defaults: Readonly<Record<K, number>>,
+): Record<K, number> {
   const options = Object.fromEntries(Object.keys(defaults).map((name) => [name, { type: "string" as const }]));
-  const { values } = parseArgs({ args: [...args], options });
+  return toNumbers(parseArgs({ args: [...args], options }).values, defaults);
+}
+
+function toNumbers<K extends string>(
+  values: Readonly<Record<string, string | undefined>>,
+  defaults: Readonly<Record<K, number>>,
+): Record<K, number> {
   const read: Record<K, number> = { ...defaults };
   for (const name in defaults) {
     const value = Number(values[name] ?? defaults[name]);

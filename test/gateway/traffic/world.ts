@@ -53,8 +53,7 @@ export async function startTrafficWorld(env: Record<string, string> = {}): Promi
     env,
   });
   const leases: Control["leases"] = LIMITED.map((dimension) => ({ dimension, upTo: FAR }));
-  gateway.folder.writeControl(control({ leases }));
-  await eventually(() => (heldIn(gateway) === undefined ? undefined : true));
+  await limit(gateway, leases);
   return {
     gateway,
     emulator,
@@ -70,6 +69,12 @@ export async function startTrafficWorld(env: Record<string, string> = {}): Promi
       await emulator.stop();
     },
   };
+}
+
+/** Puts ceilings in force. */
+export async function limit(world: GatewayWorld, leases: Control["leases"]): Promise<void> {
+  world.folder.writeControl(control({ leases }));
+  await eventually(() => (heldIn(world) === undefined ? undefined : true));
 }
 
 /** Waits until nothing is in flight and nothing is held. Throws after 10 s. */
