@@ -227,6 +227,25 @@ describe("a call of lane Approval", () => {
     expect(pod.book.refunds()).toEqual([]);
   });
 
+  it("is every call of a constrained agent, seconds after the mode has changed", async () => {
+    await startPod();
+    const look = '[[call get_order {"order_id":"A-1003"}]][[next]][[say Seen.]]';
+    expect((await respond({ input: look })).output.map((item) => item.type)).toEqual(["mcp_call", "message"]);
+    pod.writeControl({ mode: "Constrained" });
+    const first = await waitFor(
+      "a question",
+      async () => {
+        const asked = await respond({ input: look });
+        return asked.output[0]?.type === "mcp_approval_request" ? asked : undefined;
+      },
+      5_000,
+    );
+    const approval = await onlyApproval();
+    expect(at(approval, "spec.request")).toMatchObject({ tool: "get_order", rule: "mode_constrained" });
+    expect((await type(APPROVE, approval.metadata.name)).stderr).toBe("");
+    expect((await goOn(first)).output.map((item) => item.type)).toEqual(["mcp_call", "message"]);
+  });
+
   it.each([
     ["after:park:1", true],
     ["before:start:1", true],
