@@ -356,6 +356,24 @@ describe("who may ask and decide", () => {
     expect((await patch(change)).stderr).toContain("request is immutable");
   });
 
+  it("lets the operator delete what is older than it must be kept, and keeps the rest", async () => {
+    await startPod();
+    await respond({ input: INPUT });
+    const approval = await onlyApproval();
+    const request = { ...Object(at(approval, "spec.request")), expiresAt: "2020-01-01T00:00:00Z" };
+    const labels = approval.metadata.labels ?? {};
+    const metadata = { name: "old", namespace: world.namespace, labels };
+    const old = JSON.stringify({ apiVersion: approval.apiVersion, kind: approval.kind, metadata, spec: { request } });
+    const created = await kubectl.attempt(["create", "-f", "-", "--as", account("orchestrator")], old);
+    expect(created.stderr).toBe("");
+    await waitFor("the old one to go", async () => {
+      const names = (await approvals()).map((one) => one.metadata.name);
+      return names.includes("old") ? undefined : names;
+    });
+    expect((await onlyApproval()).metadata.name).toBe(approval.metadata.name);
+    expect(world.operator.refusals).toEqual([]);
+  });
+
   it("lets an agent ask in its own name alone, and read; nothing else", async () => {
     await startPod();
     await respond({ input: INPUT });
