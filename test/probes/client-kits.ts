@@ -182,13 +182,21 @@ const agentsKit: MakeKit = (options) => {
   };
 };
 
-/** The clients that people use most, with the interfaces that each knows; each goes its own way over the wire. */
-export const CLIENT_KITS: Readonly<Record<string, { readonly make: MakeKit; readonly apis: readonly Api[] }>> = {
-  openai: { make: openaiKit, apis: APIS },
-  "@ai-sdk/openai": { make: aiSdkOpenAIKit, apis: APIS },
-  "@ai-sdk/open-responses": { make: openResponsesKit, apis: ["responses"] },
-  "@langchain/openai": { make: langchainKit, apis: APIS },
-  "@openai/agents": { make: agentsKit, apis: APIS },
+interface KnownClient {
+  readonly make: MakeKit;
+  /** The interfaces that it knows. */
+  readonly apis: readonly Api[];
+  /** Asks once where a minute heals nothing: the AI SDK goes on by waits of its own. */
+  readonly obeysLongWaits: boolean;
+}
+
+/** The clients that people use most; each goes its own way over the wire. */
+export const CLIENT_KITS: Readonly<Record<string, KnownClient>> = {
+  openai: { make: openaiKit, apis: APIS, obeysLongWaits: true },
+  "@ai-sdk/openai": { make: aiSdkOpenAIKit, apis: APIS, obeysLongWaits: false },
+  "@ai-sdk/open-responses": { make: openResponsesKit, apis: ["responses"], obeysLongWaits: false },
+  "@langchain/openai": { make: langchainKit, apis: APIS, obeysLongWaits: true },
+  "@openai/agents": { make: agentsKit, apis: APIS, obeysLongWaits: true },
 };
 
 /**

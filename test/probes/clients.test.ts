@@ -110,3 +110,33 @@ describe.each(Object.entries(CLIENT_KITS))("%s", (_, { make, apis }) => {
     );
   });
 });
+
+describe("a wait of two minutes", () => {
+  let longTarget: ProbeTarget;
+  beforeAll(async () => {
+    longTarget = await startOurs({ models });
+  });
+  afterAll(async () => {
+    await longTarget?.stop();
+  });
+  const refusals = async (): Promise<number> => {
+    const exposition = (await longTarget.own?.gateway.metrics()) ?? "";
+    return Number(/_refusals_total\{reason="rate_limit_exceeded"\} (\d+)/.exec(exposition)?.[1] ?? 0);
+  };
+
+  it.each(Object.entries(CLIENT_KITS).filter(([, { obeysLongWaits }]) => obeysLongWaits))(
+    "is not waited for by %s, nor does it ask again",
+    async (_, { make, apis }) => {
+      models.first.answer = (response) => {
+        response.writeHead(429, { "content-type": "application/json", "retry-after": "120" });
+        response.end('{"error":{"message":"busy","type":"rate_limit_error","param":null,"code":"429"}}');
+      };
+      for (const api of apis) {
+        const before = await refusals();
+        const kit = make({ baseURL: `${longTarget.url}/v1`, apiKey: API_KEY, maxRetries: 2 });
+        await expect(kit.ask({ api, model: "one", text: "x" })).rejects.toBeInstanceOf(Error);
+        expect((await refusals()) - before).toBe(1);
+      }
+    },
+  );
+});
