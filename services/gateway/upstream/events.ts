@@ -24,6 +24,8 @@ export interface StreamGuard {
   push(block: Buffer): Buffer;
   /** Why nothing more may go out, once that is so. */
   refusal(): Refusal | undefined;
+  /** Events of its own so far: the numbers of all that follow are higher by that. */
+  added(): number;
   /** Writes down what was found; before the stream is counted. */
   close(): void;
   /** Holds events until somebody has judged them; nothing where nobody is asked. */
@@ -202,8 +204,10 @@ class EventSink implements Sink {
   }
 
   #interrupt(code: ErrorCode): void {
-    const { watch, shape, turn, clock } = this.#options;
-    endAbruptly(turn.response, interruptedEvents(shape, code, responseFacts(watch)), clock);
+    const { watch, guard, shape, turn, clock } = this.#options;
+    const { sequenceNumber, response } = responseFacts(watch);
+    const facts = { sequenceNumber: sequenceNumber + (guard?.added() ?? 0), response };
+    endAbruptly(turn.response, interruptedEvents(shape, code, facts), clock);
   }
 
   /** The request goes on until all is judged. */

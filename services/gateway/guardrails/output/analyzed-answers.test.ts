@@ -1,4 +1,5 @@
 import { writeFileSync } from "node:fs";
+import type { ServerResponse } from "node:http";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { GatewayGuardrail } from "#core/api/pod-config.ts";
@@ -6,6 +7,7 @@ import { type Emulator, startEmulator } from "../../../emulator/app.ts";
 import {
   API_KEY,
   chat,
+  control,
   eventually,
   type GatewayWorld,
   type Peer,
@@ -41,9 +43,9 @@ afterAll(async () => {
   await Promise.all(Object.values(worlds ?? {}).map((world) => world.stop()));
   await Promise.all([model, slow, emulator].map((each) => each?.stop()));
 });
-beforeEach(() => control("reset", {}));
+beforeEach(() => emulate("reset", {}));
 
-const control = (path: string, body: object): Promise<Response> =>
+const emulate = (path: string, body: object): Promise<Response> =>
   fetch(`${emulator.controlUrl}/control/${path}`, { method: "POST", body: JSON.stringify(body) });
 
 function harm(endpoint: string, failureMode: "Closed" | "Open", file: string): GatewayGuardrail {
@@ -107,7 +109,7 @@ describe("a JSON answer", () => {
     ["Closed", 503, "FailClosed"],
     ["Open", 200, "FailOpen"],
   ] as const)("that could not be checked, %s: %i, and counted", async (mode, status, action) => {
-    await control("faults", { standIn: "contentSafety", kind: "Status", status: 401 });
+    await emulate("faults", { standIn: "contentSafety", kind: "Status", status: 401 });
     answerWith(json(`Hello ${mode}`), "application/json");
     let answer: Response | undefined;
     const added = await worlds[mode].counted(async () => (answer = await send(worlds[mode], false)));
@@ -140,6 +142,43 @@ describe("a JSON answer", () => {
     await eventually(() => (slow.aborted.count > 0 ? true : undefined));
   });
 });
+
+describe("an answer that is checked", () => {
+  it.each([false, true])("keeps its place in the plan's limits until it is counted; stream %s", async (stream) => {
+    const world = worlds.slow;
+    const statusOf = async (outputMax: number): Promise<number> =>
+      (await world.post("/v1/chat/completions", chat("x", { max_completion_tokens: outputMax }))).status;
+    if (stream) answerWith(`${delta("Held in a stream")}${END}`, "text/event-stream");
+    else answerWith(json("Held"), "application/json");
+    slow.answer = (_, response) => judgeClean(response);
+    const { output_tokens: counted = 0 } = await world.gateway.usage();
+    world.folder.writeControl(control({ leases: [{ dimension: "output_tokens", upTo: String(counted + 6_000) }] }));
+    await eventually(async () => ((await statusOf(7_000)) === 403 ? true : undefined));
+    let judge = (): void => {};
+    slow.answer = (_, response) => (judge = () => judgeClean(response));
+    const before = slow.requests.length;
+    answerWith(
+      stream ? `${delta("Held anew")}${END}` : json("Held again"),
+      stream ? "text/event-stream" : "application/json",
+    );
+    const first = world.post("/v1/chat/completions", chat("x", { stream, max_completion_tokens: 4_000 }));
+    await eventually(() => (slow.requests.length > before ? true : undefined));
+    expect(await statusOf(4_000)).toBe(403);
+    judge();
+    const answer = await first;
+    expect([answer.status, (await answer.text()).includes("Held")]).toEqual([200, true]);
+    slow.answer = (_, response) => judgeClean(response);
+    expect(await statusOf(4_000)).toBe(200);
+    world.folder.writeControl(control());
+    await eventually(async () => ((await statusOf(7_000)) === 200 ? true : undefined));
+    slow.answer = () => {};
+  });
+});
+
+function judgeClean(response: ServerResponse): void {
+  response.writeHead(200, { "content-type": "application/json" });
+  response.end(JSON.stringify({ blocklistsMatch: [], categoriesAnalysis: [{ category: "Hate", severity: 0 }] }));
+}
 
 describe("a stream", () => {
   const words = "All is well and so it goes on. ".repeat(60);
@@ -182,10 +221,7 @@ describe("a stream", () => {
 
   it("tells nobody what is masked", async () => {
     const from = slow.requests.length;
-    slow.answer = (_, response) => {
-      response.writeHead(200, { "content-type": "application/json" });
-      response.end(JSON.stringify({ blocklistsMatch: [], categoriesAnalysis: [{ category: "Hate", severity: 0 }] }));
-    };
+    slow.answer = (_, response) => judgeClean(response);
     answerWith(`${delta("Card 4111 1111")}${delta(" 1111 1111.")}${END}`, "text/event-stream");
     const answer = await send(worlds.slow, true);
     expect(await answer.text()).toContain("DONE");

@@ -14,6 +14,8 @@ export interface EventRewriter {
   push(block: Buffer): Buffer;
   /** Why nothing more may go out. */
   refusal(): Refusal | undefined;
+  /** Events of its own so far. */
+  added(): number;
   /** Writes down what was found. Once, when the stream ends, however it does. */
   close(): void;
   /** An event could not be read, and what follows passes: all guardrails have said so. */
@@ -63,6 +65,10 @@ class Rewriter implements EventRewriter {
 
   refusal(): Refusal | undefined {
     return this.#refusal;
+  }
+
+  added(): number {
+    return this.#added;
   }
 
   isGivenUp(): boolean {

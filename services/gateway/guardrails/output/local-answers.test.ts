@@ -189,6 +189,39 @@ describe("a stream", () => {
     });
   });
 
+  it("of Responses that is refused has an error and an end with numbers that rise", async () => {
+    const item = { item_id: "m", output_index: 0, content_index: 0 };
+    const events = [
+      { type: "response.created", response: { id: "r", status: "in_progress", output: [] } },
+      { type: "response.output_text.delta", ...item, delta: `Pay ${CARD}` },
+      { type: "response.output_text.done", ...item, text: `Pay ${CARD}` },
+      { type: "response.output_text.delta", ...item, output_index: 1, delta: "the nightingale " },
+    ].map((data, index) => event({ ...data, sequence_number: index }));
+    model.answer = (_, response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.write(events.slice(0, 3).join(""));
+      finish = () => response.end(events[3]);
+    };
+    let finish = (): void => {};
+    const answer = await world.post("/v1/responses", { model: "gpt", input: "x", stream: true });
+    finish();
+    const body = await readAll(answer);
+    expect(body).not.toMatch(/4111|night/);
+    const numbers = [...body.matchAll(/"sequence_number":(\d+)/g)].map((match) => Number(match[1]));
+    const types = [...body.matchAll(/data: {"type":"([^"]*)"/g)].map((match) => match[1]);
+    expect(types).toEqual([
+      "response.created",
+      "response.output_text.delta",
+      "response.output_text.delta",
+      "response.output_text.done",
+      "error",
+      "response.failed",
+    ]);
+    expect(numbers).toEqual(numbers.toSorted((a, b) => a - b));
+    expect(new Set(numbers).size).toBe(6);
+    expect(body).toContain('"code":"content_filter"');
+  });
+
   it("whose model dies lets out nothing of what was held", async () => {
     model.answer = (_, response) => {
       response.writeHead(200, { "content-type": "text/event-stream" });

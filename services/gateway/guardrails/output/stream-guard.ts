@@ -10,6 +10,7 @@ export function createStreamGuard(check: OutputCheck): StreamGuard {
   return {
     push: (block) => rewriter.push(block),
     refusal: () => rewriter.refusal(),
+    added: () => rewriter.added(),
     close() {
       rewriter.close();
       if (!rewriter.isGivenUp()) gate?.close();

@@ -42,6 +42,7 @@ export function rewriterOf(
   return {
     push: (block) => rewriter.push(block),
     refusal: () => rewriter.refusal(),
+    added: () => rewriter.added(),
     close: () => rewriter.close(),
     isGivenUp: () => rewriter.isGivenUp(),
     verdicts,
