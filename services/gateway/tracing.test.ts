@@ -7,15 +7,25 @@ const SPAN = "00f067aa0ba902b7";
 const CANARY = "canary-prompt-7f3a";
 const usage = { prompt_tokens: 40, completion_tokens: 12 };
 
+const toEvent = (event: object): string => `data: ${JSON.stringify(event)}\n\n`;
+
 let collector: Collector;
 let model: Peer;
 let world: GatewayWorld;
 
 beforeAll(async () => {
   collector = await startCollector();
-  model = await startPeer((_, response) => {
-    response.writeHead(200, { "content-type": "application/json" });
-    response.end(JSON.stringify({ choices: [{ message: { content: CANARY } }], usage }));
+  model = await startPeer(({ url = "" }, response, body) => {
+    const own = `${url.split("/").at(-1)}-model-2026${body.includes('"stream":true') ? "-streamed" : ""}`;
+    if (body.includes('"stream":true')) {
+      const delta = { model: own, choices: [{ index: 0, delta: { content: CANARY }, finish_reason: "tool_calls" }] };
+      const completed = { type: "response.completed", response: { model: own, usage } };
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.end(`data: {"model":"","choices":[]}\n\n${[delta, completed].map(toEvent).join("")}data: [DONE]\n\n`);
+      return;
+    }
+    const choices = ["stop", "length"].map((reason) => ({ message: { content: CANARY }, finish_reason: reason }));
+    response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify({ model: own, choices, usage }));
   });
   world = await startGatewayWorld({
     modelUrl: model.url,
@@ -49,6 +59,20 @@ describe("traces", () => {
     ])
       expect([text, holds(text)]).toEqual([text, true]);
     for (const secret of [CANARY, "sk-", "model-secret-1"]) expect([secret, holds(secret)]).toEqual([secret, false]);
+  });
+
+  it.each([
+    ["/v1/chat/completions", {}, ["completions-model-2026", "stop", "length"]],
+    ["/v1/chat/completions", { stream: true }, ["completions-model-2026-streamed", "tool_calls"]],
+    ["/v1/responses", { input: CANARY }, ["responses-model-2026"]],
+    ["/v1/responses", { input: CANARY, stream: true }, ["responses-model-2026-streamed", "completed"]],
+    ["/v1/embeddings", { input: CANARY }, ["embeddings-model-2026"]],
+  ])("says of %s %j how the model calls itself and how it ended", async (path, body, told) => {
+    await (await world.post(path, { ...chat(CANARY), ...body }, sampled)).text();
+    await eventually(() => (told.every(holds) ? true : undefined));
+    for (const name of ["gen_ai.response.model", "gen_ai.response.finish_reasons", "gen_ai.usage.input_tokens"])
+      expect([name, holds(name)]).toEqual([name, true]);
+    expect(holds(CANARY)).toBe(false);
   });
 
   it("tells the orchestrator its own span, and the model nothing", async () => {

@@ -11,6 +11,22 @@ describe("createMetrics()", () => {
     expect(contentType).toMatch(/^text\/plain; version=0\.0\.4/);
   });
 
+  it("prints what the registry would, with a turn of the event loop between two families", async () => {
+    const { registry, exposition } = createMetrics({ nodeMetrics: false });
+    for (const name of ["one_total", "two_total", "three_total"])
+      new Counter({ name, help: "h", registers: [registry] }).inc();
+    let turns = 0;
+    let isOver = false;
+    const count = (): void => {
+      turns += 1;
+      if (!isOver) setImmediate(count);
+    };
+    setImmediate(count);
+    expect((await exposition()).text).toBe(await registry.metrics());
+    isOver = true;
+    expect(turns).toBeGreaterThanOrEqual(3);
+  });
+
   it("keeps registries apart", async () => {
     const [one, two] = [createMetrics({ nodeMetrics: false }), createMetrics({ nodeMetrics: false })];
     new Counter({ name: "own_total", help: "h", registers: [one.registry] });

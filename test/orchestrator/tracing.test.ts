@@ -9,15 +9,20 @@ import {
   control,
   createFolder,
   createServiceIssuer,
+  deployment,
   gatewayConfig,
   type GatewayProcess,
+  type Peer,
   startGateway,
+  startPeer,
 } from "../../services/gateway/test-world.ts";
 import { type Collector, type SentSpan, startCollector } from "../fakes/collector.ts";
 import { freePort } from "../fakes/free-port.ts";
 import { type AgentWorld, createWorld } from "./world.ts";
 
 const CANARY = "canary-7f3a-question";
+const GUARDED = "canary-guarded-word";
+const UPSTREAM = "canary-of-an-upstream";
 const TRACE = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER = "00f067aa0ba902b7";
 const KINDS = ["", "internal", "server", "client"];
@@ -26,6 +31,8 @@ let collector: Collector;
 let emulator: Emulator;
 let world: AgentWorld;
 let gateway: GatewayProcess;
+/** A model that refuses us, and says more than it should. */
+let odd: Peer;
 const folder = createFolder();
 
 beforeAll(async () => {
@@ -34,7 +41,29 @@ beforeAll(async () => {
   const issuer = await createServiceIssuer();
   const port = await freePort();
   const options = { modelUrl: emulator.url, orchestratorUrl: `http://127.0.0.1:${port}`, identity: issuer.identity };
-  folder.writeConfig(gatewayConfig({ ...options, modelKeyFile: folder.modelKeyFile }));
+  odd = await startPeer((_, response) => void response.writeHead(401).end(JSON.stringify({ error: UPSTREAM })));
+  const gpt = deployment("primary", { modelUrl: emulator.url, modelKeyFile: folder.modelKeyFile });
+  folder.writeConfig(
+    gatewayConfig({
+      ...options,
+      models: [
+        { name: "gpt", outputTokensMax: 4096, deployments: [gpt] },
+        { name: "odd", outputTokensMax: 4096, deployments: [deployment("odd", { modelUrl: odd.url })] },
+      ],
+      guardrails: [
+        {
+          type: "LocalRules",
+          name: "words",
+          phase: "Input",
+          action: "Reject",
+          failureMode: "Closed",
+          detect: [],
+          denyWords: [GUARDED],
+          allowWords: [],
+        },
+      ],
+    }),
+  );
   folder.writeControl(control());
   const environment = { SUPERCARGO_OTLP_ENDPOINT: collector.url };
   world = await createWorld({ environment: { ...environment, SUPERCARGO_PORT: String(port) } });
@@ -51,7 +80,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await gateway.signal("SIGKILL");
-  await Promise.all([world.stop(), emulator.stop()]);
+  await Promise.all([world.stop(), emulator.stop(), odd.stop()]);
   collector.stop();
   folder.remove();
 });
@@ -66,6 +95,54 @@ function tree(spans: readonly SentSpan[], parent: string, indent = ""): string[]
   return spans
     .filter((span) => span.parentSpanId === parent)
     .flatMap((span) => [`${indent}${span.name} (${KINDS[span.kind]})`, ...tree(spans, span.spanId, `${indent}  `)]);
+}
+
+const SLOW = { timeout: 15_000 };
+
+/** Strings in everything that is not ours, on all ways; and with what each was answered. */
+async function plantEverywhere(): Promise<{ said: string[]; answers: number[] }> {
+  const said: string[] = [GUARDED, UPSTREAM];
+  const plant = (where: string): string => {
+    const word = `canary-${where}-${said.length}`;
+    said.push(word);
+    return word;
+  };
+  const send = async (path: string, body: unknown, headers: Record<string, string> = {}): Promise<number> => {
+    const init = { "content-type": "application/json", "api-key": API_KEY, traceparent: sampled, ...headers };
+    const answer = await fetch(`${gateway.url}${path}`, { method: "POST", headers: init, body: JSON.stringify(body) });
+    const text = await answer.text();
+    // Not to the caller either: what the model's own failure says is not the caller's.
+    if (answer.status >= 500) expect(text).not.toContain("canary");
+    return answer.status;
+  };
+  const sampled = `00-${"4".repeat(32)}-${CALLER}-01`;
+  const jwt = (claims: object): string =>
+    ["e30", Buffer.from(JSON.stringify(claims)).toString("base64url"), plant("signature")].join(".");
+  const order = plant("arguments");
+  const question = `${plant("prompt")} [[call get_order {"order_id":"${order}"}]][[next]][[say ${plant("answer")}]]`;
+  const chat = (content: string, model = "gpt"): object => ({ model, messages: [{ role: "user", content }] });
+  const bearer = (token: string): Record<string, string> => ({ "api-key": "", authorization: `Bearer ${token}` });
+  const answers = [
+    await send(
+      "/v1/responses",
+      { input: question },
+      { [plant("header")]: plant("value"), "user-agent": plant("agent") },
+    ),
+    await send("/v1/chat/completions", { ...chat("a"), n: plant("field") }),
+    await send("/v1/chat/completions", chat("a", plant("model"))),
+    await send("/v1/chat/completions", chat("a"), { "content-type": plant("type") }),
+    await send("/v1/chat/completions", chat("a"), bearer(plant("key"))),
+    await send(
+      "/v1/chat/completions",
+      chat("a"),
+      bearer(jwt({ iss: plant("iss"), aud: plant("aud"), note: plant("claim") })),
+    ),
+    await send("/v1/chat/completions", chat("a"), { "api-key": plant("own") }),
+    await send(`/v1/${plant("path")}?a=${plant("query")}`, {}),
+    await send("/v1/chat/completions", chat(`${GUARDED} ${plant("guarded")}`)),
+    await send("/v1/chat/completions", chat("a", "odd")),
+  ];
+  return { said, answers };
 }
 
 describe("one question to an agent", () => {
@@ -101,6 +178,26 @@ describe("one question to an agent", () => {
     const sent = Buffer.concat(collector.bodies);
     for (const secret of [CANARY, "A-1001", "It was delivered", API_KEY, "model-secret", await world.token()])
       expect([secret, sent.includes(secret)]).toEqual([secret, false]);
+  });
+
+  it("leaves nothing that people, models, tools or callers have said in any log, record, metric or span", async () => {
+    const { said, answers } = await plantEverywhere();
+    expect(answers).toEqual([200, 400, 404, 415, 401, 401, 401, 404, 400, 502]);
+    await expect.poll(() => gateway.audit().length, { timeout: 15_000 }).toBeGreaterThan(answers.length);
+    // The next question ends what came before it.
+    await ask("Hello", { traceparent: `00-${"5".repeat(32)}-${CALLER}-01` });
+    await expect.poll(() => collector.spans().some(({ traceId }) => traceId === "5".repeat(32)), SLOW).toBe(true);
+    const places = {
+      "the gateway's log": JSON.stringify(gateway.lines),
+      "the gateway's metrics": await gateway.metrics(),
+      "the orchestrator's log": world.log.join("\n"),
+      "the orchestrator's metrics": await world.metrics(),
+      spans: Buffer.concat(collector.bodies).toString("latin1"),
+    };
+    for (const [place, text] of Object.entries(places)) {
+      expect(text.length).toBeGreaterThan(100);
+      expect([place, said.filter((word) => text.includes(word))]).toEqual([place, []]);
+    }
   });
 
   it("sends what waits when the agent's pod is stopped", async () => {

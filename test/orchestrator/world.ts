@@ -43,6 +43,7 @@ export interface AgentWorld {
   request(path: string, options?: RequestOptions): Promise<Response>;
   token(claims?: TokenClaims): Promise<string>;
   metric(name: string): Promise<number>;
+  metrics(): Promise<string>;
   writeConfig(config: OrchestratorConfig): void;
   writeControl(change?: object): void;
   stop(): Promise<void>;
@@ -109,9 +110,9 @@ export async function createWorld(options: WorldOptions = {}): Promise<AgentWorl
       });
     },
     token: issuer.token,
+    metrics: async () => await (await fetch(`http://127.0.0.1:${ports.adminPort}/metrics`)).text(),
     async metric(name) {
-      const text = await (await fetch(`http://127.0.0.1:${ports.adminPort}/metrics`)).text();
-      const line = text.split("\n").find((known) => known.startsWith(`${name} `));
+      const line = (await world.metrics()).split("\n").find((known) => known.startsWith(`${name} `));
       return Number(line?.slice(name.length + 1) ?? Number.NaN);
     },
     writeConfig: (next) => writeFileSync(join(directory, "config.json"), JSON.stringify(next)),
