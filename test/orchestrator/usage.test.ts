@@ -188,7 +188,7 @@ describe("a hard limit of the plan", () => {
     world.writeControl(limit("documents_analyzed", "22"));
     await world.start();
     expect(await ask(world)).toMatchObject({ status: "completed", output: [{ status: "completed" }, {}] });
-    expect(leasesOf(world)).toEqual({ documents_analyzed: { applied: "22", held: "0" } });
+    await expect.poll(() => leasesOf(world)).toEqual({ documents_analyzed: { applied: "22", held: "0" } });
     const second = await ask(world, { input }, "again");
     expect(second).toMatchObject({ status: "completed", output: [{ status: "failed" }, {}] });
     expect(JSON.stringify(second.output[0])).toContain(
