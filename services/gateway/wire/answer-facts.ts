@@ -51,8 +51,12 @@ export function errorCodeIn(body: Buffer): string | undefined {
 function reasonsOf(answer: unknown): readonly string[] | undefined {
   const choices = member(answer, "choices");
   if (!Array.isArray(choices)) return member(answer, "object") === "response" ? statusOf(answer) : undefined;
-  const reasons = choices.slice(0, CHOICES_MAX).map((choice: unknown) => member(choice, "finish_reason") ?? undefined);
-  return finishReasonsOf(reasons.filter((reason) => reason !== undefined));
+  const reasons: string[] = [];
+  for (const choice of choices) {
+    const reason = member(choice, "finish_reason") ?? undefined;
+    if (reason !== undefined && reasons.length < CHOICES_MAX) reasons.push(fit(reason, REASON) ?? "other");
+  }
+  return reasons.length === 0 ? undefined : reasons;
 }
 
 function statusOf(response: unknown): readonly string[] | undefined {
