@@ -1,6 +1,7 @@
 import { parseArgs } from "node:util";
 import { fuzzGateway } from "../../test/gateway/fuzz/fuzz.ts";
 import { countStreams } from "../../test/gateway/traffic/count.ts";
+import { soakGateway } from "../../test/gateway/traffic/soak.ts";
 
 /** Whatever these find wrong stands in `problems`, with the seed that finds it again. */
 export interface TrafficResult {
@@ -22,6 +23,12 @@ export async function gatewayFuzz(args: readonly string[]): Promise<TrafficResul
   const { area, path, ...rest } = values;
   const { minutes, seed } = toNumbers(rest, { minutes: 1, seed: someSeed() });
   return await fuzzGateway({ minutes, seed, area, path });
+}
+
+/** `gateway-soak [--minutes N] [--streams N] [--seed N]`: what is left after half load for long, or after so many streams. */
+export async function gatewaySoak(args: readonly string[]): Promise<TrafficResult> {
+  const { minutes, streams, seed } = readNumbers(args, { minutes: 30, streams: 0, seed: someSeed() });
+  return await soakGateway({ seed, ...(streams > 0 ? { streams } : { minutes }) });
 }
 
 /** A whole number of each name; the given one where an argument is absent. Throws for anything else. */

@@ -1,11 +1,11 @@
 /**
  * `npm run bench -- metering`, `-- gateway` or `-- probes`: measures, prints a table, and writes JSON to .cache/bench/NAME.json. Counts and ratios, for
  * people to judge: no test fails by them. Parts of the meter alone: `npm run bench -- metering parser reporter sidecar writes`.
- * `-- gateway-count` and `-- gateway-fuzz` play at full size what tests play small, and end with 1 when something is wrong.
+ * `-- gateway-count`, `-- gateway-fuzz` and `-- gateway-soak` play at full size what tests play small, and end with 1 when something is wrong.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { arch, cpus, loadavg, release } from "node:os";
-import { gatewayCount, gatewayFuzz } from "./gateway-traffic.ts";
+import { gatewayCount, gatewayFuzz, gatewaySoak } from "./gateway-traffic.ts";
 import { benchMetering, PARTS } from "./metering.ts";
 import { benchProbes } from "./probes.ts";
 import { runScript } from "./run-script.ts";
@@ -17,6 +17,7 @@ const results: Record<string, () => Promise<unknown>> = {
   gateway: async () => JSON.parse(await runScript("scripts/bench/gateway.ts", args)),
   "gateway-count": () => gatewayCount(args),
   "gateway-fuzz": () => gatewayFuzz(args),
+  "gateway-soak": () => gatewaySoak(args),
 };
 const run = results[what];
 if (!run) {
