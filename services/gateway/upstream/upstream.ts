@@ -30,6 +30,8 @@ export function createUpstreams(): Upstreams {
         bodyTimeout: 0,
         connectTimeout: CONNECT_TIMEOUT_MS,
         keepAliveTimeout: IDLE_CONNECTION_MS,
+        // Without it a longer hint of the upstream's would count.
+        keepAliveMaxTimeout: IDLE_CONNECTION_MS,
         clientTtl: CONNECTION_LIFE_MS,
       });
       pools.set(id, pool);
