@@ -20,12 +20,17 @@ interface Part {
 }
 
 export function viewOf(text: string): TextView {
-  for (let at = 0; at < text.length; at += 1) {
+  // One character at a time, so linear; half of what a loop takes.
+  const first = text.search(NOT_ASCII);
+  if (first < 0) return { text, parts: undefined };
+  for (let at = first; at < text.length; at += 1) {
     const unit = text.charCodeAt(at);
     if (unit >= 128 && (kindOf(unit) & PLAIN) === 0) return foldedView(text);
   }
   return { text, parts: undefined };
 }
+
+const NOT_ASCII = /[\u0080-\uffff]/;
 
 /** A text's view alone, as of a word to look for. */
 export function foldText(text: string): string {

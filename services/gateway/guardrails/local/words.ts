@@ -19,7 +19,7 @@ export function foldWord(text: string): string {
   return Array.from({ length: text.length }, (_, at) => String.fromCharCode(lowerOf(text.charCodeAt(at)))).join("");
 }
 
-/** States whose every step is a look into a table: some MiB at the most. The rest, deep inside of long words, are looked up. */
+/** States whose every step is a look into a table: 512 KiB at the most. There are never more than 256 words of 128 characters make. The rest, deep inside of long words, are looked up. */
 const TABLE_MAX = 262_144;
 
 export function createWordFinder(words: readonly string[]): WordFinder | undefined {
@@ -28,7 +28,7 @@ export function createWordFinder(words: readonly string[]): WordFinder | undefin
   const trie = createTrie(folded);
   const { count, symbols, symbolOf, children, fail, ends, depths } = trie;
   const rows = Math.min(count, Math.max(1, Math.floor(TABLE_MAX / symbols)));
-  const table = new Int32Array(rows * symbols);
+  const table = new Uint16Array(rows * symbols);
   const walk = (from: number, symbol: number, reading: Pick<Reading, "work">): number => {
     let state = from;
     for (; state >= rows; state = fail[state] ?? 0) {
@@ -52,7 +52,11 @@ export function createWordFinder(words: readonly string[]): WordFinder | undefin
       for (let at = from; at < text.length; at += 1) {
         const unit = text.charCodeAt(at);
         const symbol = symbolOf[unit < 128 ? unit : lowerOf(unit)] ?? 0;
-        state = symbol === 0 ? 0 : walk(state, symbol, reading);
+        if (symbol === 0) {
+          state = 0;
+          continue;
+        }
+        state = state < rows ? (table[state * symbols + symbol] ?? 0) : walk(state, symbol, reading);
         if (isEnding[state] === 0) continue;
         const candidate = longestEnding(reading, at + 1, ends[state] ?? []);
         if (candidate !== undefined) report(candidate);
