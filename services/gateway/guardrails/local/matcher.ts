@@ -63,6 +63,9 @@ export const HOLD_MAX = 4_096;
 /** The longest part of a match before what it is recognised by: the name in an address. */
 const TOKEN_MAX = 64;
 
+/** What a character that is seen as another costs, and a match, beside characters that are only looked at. */
+const STEPS_PER_PART = 16;
+
 const SECRET = 1;
 const PERSONAL = 2;
 const AT = 0x40;
@@ -79,7 +82,7 @@ export function createLocalMatcher(rules: LocalRules): LocalMatcher {
       const view = viewOf(text);
       const reading: Reading = { text: view.text, isEnd, work, runs: new Map() };
       const start = toView(view, from);
-      work.steps += text.length - from;
+      work.steps += text.length - from + STEPS_PER_PART * (view.parts?.length ?? 0);
       const found: Found[] = [];
       let openAt = startOfToken(view.text, start);
       const last = lastInView(view).at;
@@ -96,6 +99,7 @@ export function createLocalMatcher(rules: LocalRules): LocalMatcher {
           openAt,
           words.find(reading, start, (candidate) => report("deny_word", candidate)),
         );
+      work.steps += STEPS_PER_PART * found.length;
       found.sort((a, b) => a.start - b.start || b.end - a.end);
       return {
         found,

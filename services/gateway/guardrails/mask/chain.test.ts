@@ -48,7 +48,9 @@ describe("a mask", () => {
     expect(request?.body).toContain('"Pay with [card] or [card], says [email]"');
     expect(request?.headers["content-length"]).toBe(String(Buffer.byteLength(request?.body ?? "")));
     const audit = await auditOf(answer);
-    expect(audit).toMatchObject({ guardrails: "mask=Mask:card*2,email refuse=Allow", decision: "mask" });
+    // What limits count is what goes on.
+    const bodyBytes = Buffer.byteLength(JSON.stringify(chat("Pay with [card] or [card], says [email]")));
+    expect(audit).toMatchObject({ guardrails: "mask=Mask:card*2,email refuse=Allow", decision: "mask", bodyBytes });
     expect(JSON.stringify(audit)).not.toMatch(/4111|3782|ann@/);
     expect(await world.gateway.metrics()).toContain(
       'supercargo_gateway_guardrail_matches_total{guardrail="mask",phase="Input",rule="card"} 2',

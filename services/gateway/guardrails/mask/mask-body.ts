@@ -23,7 +23,7 @@ export interface MaskOptions extends PlaceOptions {
 }
 
 /** Places of so much of a body are collected in one go, in UTF-16 units. */
-const UNITS_PER_TURN = 65_536;
+const UNITS_PER_TURN = 16_384;
 
 /**
  * Replaces what a matcher finds in the texts that a request brings to a model. All bytes outside of a match stay as they are, and what
@@ -37,15 +37,17 @@ export async function maskBody(bytes: Buffer, options: MaskOptions): Promise<Mas
   for (let places = reader.next(UNITS_PER_TURN); places !== undefined; places = reader.next(UNITS_PER_TURN)) {
     options.work.steps += UNITS_PER_TURN;
     for (const place of places) {
-      const editing = editor.edit(place, pause);
-      if (editing !== undefined) await editing;
+      const waiting = editor.edit(place, pause) ?? pause();
+      if (waiting !== undefined) await waiting;
     }
-    const waiting = pause();
-    if (waiting !== undefined) await waiting;
+    await pause();
     if (options.isCut?.() === true) break;
   }
   return editor.result(bytes);
 }
+
+/** Pieces of the new body that wait to be joined: all at the end would take many milliseconds. */
+const OUT_MAX = 1_024;
 
 interface Editor {
   /** Nothing to wait for where a text is short. */
@@ -54,7 +56,8 @@ interface Editor {
 }
 
 function createEditor(text: string, { matcher, work, isCut }: MaskOptions): Editor {
-  const out: string[] = [];
+  const written: Buffer[] = [];
+  let out: string[] = [];
   const counts = new Map<string, number>();
   let copiedTo = 0;
   let isPartial = false;
@@ -67,6 +70,9 @@ function createEditor(text: string, { matcher, work, isCut }: MaskOptions): Edit
       out.push(text.slice(copiedTo, from), label);
       copiedTo = advance(text, cursor, end);
     }
+    if (out.length < OUT_MAX) return;
+    written.push(Buffer.from(out.join(""), "utf8"));
+    out = [];
   };
   const editLong = async (place: Place, pause: () => Promise<void> | undefined): Promise<void> => {
     const cursor = cursorAt(place.start);
@@ -89,7 +95,8 @@ function createEditor(text: string, { matcher, work, isCut }: MaskOptions): Edit
       return undefined;
     },
     result: (bytes) => ({
-      bytes: copiedTo === 0 ? bytes : Buffer.from(out.join("") + text.slice(copiedTo), "utf8"),
+      bytes:
+        copiedTo === 0 ? bytes : Buffer.concat([...written, Buffer.from(out.join("") + text.slice(copiedTo), "utf8")]),
       counts,
       isPartial,
     }),
