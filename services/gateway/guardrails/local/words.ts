@@ -44,19 +44,18 @@ export function createWordFinder(words: readonly string[]): WordFinder | undefin
       table[state * symbols + symbol] =
         children.get(state * symbols + symbol) ??
         (state === 0 ? 0 : (table[(fail[state] ?? 0) * symbols + symbol] ?? 0));
+  const next = (state: number, unit: number, reading: Reading): number => {
+    const symbol = symbolOf[unit < 128 ? unit : lowerOf(unit)] ?? 0;
+    if (symbol === 0) return 0;
+    return state < rows ? (table[state * symbols + symbol] ?? 0) : walk(state, symbol, reading);
+  };
   const isEnding = Uint8Array.from(ends, (lengths) => (lengths.length > 0 ? 1 : 0));
   return {
     find(reading, from, report) {
       const { text } = reading;
       let state = 0;
       for (let at = from; at < text.length; at += 1) {
-        const unit = text.charCodeAt(at);
-        const symbol = symbolOf[unit < 128 ? unit : lowerOf(unit)] ?? 0;
-        if (symbol === 0) {
-          state = 0;
-          continue;
-        }
-        state = state < rows ? (table[state * symbols + symbol] ?? 0) : walk(state, symbol, reading);
+        state = next(state, text.charCodeAt(at), reading);
         if (isEnding[state] === 0) continue;
         const candidate = longestEnding(reading, at + 1, ends[state] ?? []);
         if (candidate !== undefined) report(candidate);
