@@ -27,4 +27,20 @@ describe("startServer()", () => {
     await expect.poll(countConnections, { timeout: 3_000 }).toBe(0);
     socket.destroy();
   });
+
+  it("holds so many connections and no more, and closes those that ask nothing to make room for one that does", async () => {
+    running = await startServer({
+      handler: (_, response) => response.end("x"),
+      port: 0,
+      host: "127.0.0.1",
+      connectionsMax: 3,
+      clock: systemClock,
+    });
+    const { url, port } = running;
+    const idle = Array.from({ length: 8 }, () => connect(port, "127.0.0.1").on("error", () => {}));
+    await expect.poll(countConnections).toBeLessThanOrEqual(3);
+    const ask = (): Promise<string> => fetch(url).then((answer) => answer.text(), String);
+    await expect.poll(ask).toBe("x");
+    for (const socket of idle) socket.destroy();
+  });
 });

@@ -1,4 +1,5 @@
 import type { IncomingMessage, RequestListener, Server } from "node:http";
+import type { Socket } from "node:net";
 import { getBuiltinModule } from "node:process";
 import type { Clock } from "./clock.ts";
 import { createServer } from "./node-http.ts";
@@ -17,10 +18,15 @@ export interface ServerOptions {
   readonly silentMs?: number;
   /** Node itself answers 400 without a body to a request without `host`; false: the handler sees to it. @default true */
   readonly requiresHost?: boolean;
+  /** Connections at once; at the limit those that ask nothing are closed, to make room. @default 2048 */
+  readonly connectionsMax?: number;
   /** HTTPS with this certificate and key, both PEM. @default plain HTTP */
   readonly tls?: { readonly cert: string; readonly key: string };
   readonly clock: Clock;
 }
+
+/** Each costs some ten kilobytes. */
+const CONNECTIONS_MAX = 2_048;
 
 export interface RunningServer {
   readonly port: number;
@@ -42,6 +48,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
   server.headersTimeout = server.keepAliveTimeout + 1_000;
   server.requestTimeout = options.requestTimeoutMs ?? 60_000;
   server.timeout = options.silentMs ?? 0;
+  boundConnections(server, options);
   await listen(server, { port: options.port, host });
   const address = server.address();
   const port = typeof address === "object" && address ? address.port : options.port;
@@ -83,6 +90,27 @@ function listen(server: Server, address: { port: number; host: string }): Promis
       reject(new Error(`Cannot listen on ${address.host}:${address.port}`, { cause: error })),
     );
     server.listen(address, () => resolve());
+  });
+}
+
+/** Who comes at the limit is turned away, and finds room when he comes again: strangers who only connect keep nobody out. */
+function boundConnections(server: Server, { connectionsMax = CONNECTIONS_MAX }: ServerOptions): void {
+  /** Those that have not sent the head of a request, oldest first. */
+  const silent = new Set<Socket>();
+  server.maxConnections = connectionsMax;
+  server.on("connection", (socket: Socket) => {
+    silent.add(socket);
+    socket.once("close", () => silent.delete(socket));
+  });
+  server.on("request", ({ socket }) => silent.delete(socket));
+  server.on("drop", () => {
+    server.closeIdleConnections();
+    let left = Math.ceil(silent.size / 2);
+    for (const socket of silent) {
+      if (left === 0) return;
+      left -= 1;
+      socket.destroy();
+    }
   });
 }
 

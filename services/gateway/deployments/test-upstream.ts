@@ -63,9 +63,12 @@ export class ScriptedUpstream extends Dispatcher {
       if (this.open.has(request.requestId)) this.#watcher.ended(request, play);
       this.#end(request, tell, false);
     };
-    // Refused at once: nobody can leave meanwhile.
-    if (play.kind === "connect") end(() => handler.onResponseError?.(controller, new Error("Refused")));
-    else handler.onRequestStart?.(controller, {});
+    if (play.kind === "connect") {
+      // Refused at once: nobody can leave meanwhile.
+      end(() => handler.onResponseError?.(controller, new Error("Refused")));
+      return true;
+    }
+    handler.onRequestStart?.(controller, {});
     if (play.kind === "hang") {
       const error = Object.assign(new Error("No head in time"), { code: "UND_ERR_HEADERS_TIMEOUT" });
       this.#clock.after(options.headersTimeout ?? 0, () => end(() => handler.onResponseError?.(controller, error)));

@@ -72,8 +72,7 @@ export function createJsonSink(options: AnswerOptions): Sink {
     return true;
   };
   const pass = (): boolean => {
-    const joined = Buffer.concat(chunks);
-    const seen = Buffer.concat([tail, joined]);
+    const seen = Buffer.concat([tail, ...chunks]);
     filterDown ||= hasFilterError(seen);
     tail = seen.subarray(-TAIL_BYTES);
     if (isRejected()) {
@@ -104,10 +103,10 @@ export function createJsonSink(options: AnswerOptions): Sink {
       return pass();
     },
     end() {
-      const [only] = chunks;
-      const rest = only !== undefined && chunks.length === 1 ? only : Buffer.concat(chunks);
+      const rest = joined(chunks);
       // What was seen in pieces has been searched already.
       const isLarge = size > WHOLE_BYTES_MAX;
+      if (!isLarge && !endsObject(rest)) return false;
       filterDown ||= !isLarge && isFilterDown(rest);
       const refusal = isRejected() ? unfiltered() : undefined;
       options.settle(
@@ -126,6 +125,21 @@ export function createJsonSink(options: AnswerOptions): Sink {
     },
   };
 }
+
+function joined(chunks: readonly Buffer[]): Buffer {
+  const [only] = chunks;
+  return only !== undefined && chunks.length === 1 ? only : Buffer.concat(chunks);
+}
+
+/** Whether an answer may be whole: the length that was announced may be a lie. */
+function endsObject(bytes: Buffer): boolean {
+  let at = bytes.length - 1;
+  while (at >= 0 && WHITESPACE.has(bytes[at] ?? 0)) at -= 1;
+  return bytes[at] === CLOSING_BRACE;
+}
+
+const CLOSING_BRACE = 0x7d;
+const WHITESPACE: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d]);
 
 /** Azure's filter judged nothing of the answer, and the agent's owner wants none that was not judged. */
 export function unfiltered(): Refusal {

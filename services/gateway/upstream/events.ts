@@ -6,7 +6,7 @@ import type { Sink } from "./attempt.ts";
 import type { WindowGate } from "../guardrails/output/window-gate.ts";
 import { modelIn } from "../wire/answer-facts.ts";
 import { interruptedEvents } from "../wire/refuse.ts";
-import { createEventSplitter, eventData } from "../wire/sse.ts";
+import { createEventSplitter, eventData, isWholeEvent } from "../wire/sse.ts";
 import type { StreamWatch } from "./stream-watch.ts";
 import type { CutSide, Turn } from "../turn.ts";
 
@@ -66,9 +66,9 @@ class EventSink implements Sink {
 
   end(): boolean {
     if (this.#hasEnded) return true;
-    // The last event may lack its empty line.
+    // The last event may lack its empty line; half an event is none.
     const rest = this.#splitter.rest();
-    if (rest.length > 0) this.#take(rest);
+    if (rest.length > 0 && isWholeEvent(rest)) this.#take(rest);
     if (this.#hasEnded) return true;
     // A clean end of the connection without the stream's own end is none: a dying upstream looks like that, too.
     if (!this.#options.watch.isComplete()) return this.cut("upstream");

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { createEventSplitter, EVENT_BYTES_MAX, eventAround, eventData } from "./sse.ts";
+import { EVENT_BYTES_MAX, createEventSplitter, eventAround, eventData, isWholeEvent } from "./sse.ts";
 
 /** Cuts bytes at any places. */
 const cuts = fc.array(fc.nat(120), { maxLength: 60, size: "max" });
@@ -61,5 +61,18 @@ describe("events in a block", () => {
   });
   it("has its data lines joined", () => {
     expect(eventData(block.subarray(15))).toBe("x\ny");
+  });
+});
+
+describe("isWholeEvent()", () => {
+  it.each([
+    ["data: [DONE]", true],
+    ["data: [DONE]\r\n", true],
+    ['event: response.completed\ndata: {"type":"response.completed"}', true],
+    ['data: {"choices":[{"delta":{"content":"hal', false],
+    ["dat", false],
+    [": a comment", false],
+  ])("of %j is %s", (text, isWhole) => {
+    expect(isWholeEvent(Buffer.from(text))).toBe(isWhole);
   });
 });

@@ -74,6 +74,18 @@ export function eventData(event: Buffer): string {
     .join("\n");
 }
 
+/** Whether what stands behind the last empty line of a stream is an event that only lacks its own. */
+export function isWholeEvent(rest: Buffer): boolean {
+  const data = eventData(rest).trim();
+  if (data === "[DONE]") return true;
+  try {
+    JSON.parse(data);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function endsEvent(chunk: Buffer): boolean {
   const { length } = chunk;
   return length >= 2 && chunk[length - 1] === LF && isLineStart(chunk, length - 1);
