@@ -6,13 +6,16 @@ import type { Control, GatewayConfig } from "#core/api/pod-config.ts";
 /** More than any bench counts: the plan's limits are looked at, and never reached. */
 const CEILING = "100000000000000";
 
+/** A minute: as far away. */
+const RATE = 1_000_000_000;
+
 export interface PodOptions {
   readonly modelUrl: string;
   readonly port: number;
   readonly apiKeys: readonly string[];
 }
 
-/** The files and the environment of a gateway's pod, with everything on that costs: keys, hard limits, audit, metrics. */
+/** The files and the environment of a gateway's pod, with everything on that costs: keys, hard limits, rates, local guardrails, audit, metrics. */
 export function writePod(folder: string, options: PodOptions): Record<string, string> {
   const at = (name: string): string => join(folder, name);
   const control: Control = {
@@ -55,6 +58,19 @@ function configOf({ modelUrl, apiKeys }: PodOptions): GatewayConfig {
       sha256: createHash("sha256").update(key).digest("hex"),
       principal: `tenant ${index}`,
     })),
+    rateLimits: [{ name: "far", per: "Key", mode: "Enforce", requestsPerMinute: RATE, tokensPerMinute: RATE }],
+    guardrails: [
+      {
+        name: "local",
+        type: "LocalRules",
+        phase: "Input",
+        action: "Reject",
+        failureMode: "Closed",
+        detect: ["Secrets", "Cards", "Emails"],
+        denyWords: ["forbidden"],
+        allowWords: [],
+      },
+    ],
     serviceIdentity: { issuer: "i", audience: "a", subjects: [], jwks: { keys: [] } },
   };
 }
