@@ -117,11 +117,10 @@ describe("a body of any shape", () => {
     },
   );
 
-  it("of 4 MB blocks nobody for long", () => {
-    const body = Buffer.from(JSON.stringify({ messages: [{ role: "user", content: 'x\\"y '.repeat(700_000) }] }));
-    const startMs = performance.now();
-    requestTexts("chat", body, "client");
-    expect(performance.now() - startMs).toBeLessThan(200);
+  it("of 4 MB is read whole", () => {
+    const content = 'x\\"y '.repeat(700_000);
+    const body = Buffer.from(JSON.stringify({ messages: [{ role: "user", content }] }));
     expect(body.length).toBeGreaterThan(4_000_000);
+    expect(requestTexts("chat", body, "client").prompts[0]?.length).toBe(content.length);
   });
 });
