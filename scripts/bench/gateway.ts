@@ -8,11 +8,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { loadavg, tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { type LoadKind, runLoad } from "./gateway/load.ts";
-import { measure, type MeasureOptions, measureRounds } from "./gateway/measure.ts";
+import { longestBlockMs, measure, type MeasureOptions, measureRounds } from "./gateway/measure.ts";
 import { PEERS } from "./gateway/peers.ts";
 import { createProcesses, rssMiB } from "./gateway/processes.ts";
 import { table, toFirstTokenRows, toRows } from "./gateway/report.ts";
 import { startModel, startRawProxy } from "./gateway/roles.ts";
+import { startSurroundings } from "./gateway/surroundings.ts";
 import { startTargets, type Target, type Targets } from "./gateway/targets.ts";
 
 const ROUNDS = 5;
@@ -39,12 +40,14 @@ interface Size {
 async function run(size: Size): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), "gateway-bench-"));
   const processes = createProcesses();
+  const surroundings = await startSurroundings();
   const apiKeys = Array.from({ length: TENANTS }, () => `sk-${randomBytes(32).toString("base64url")}`);
   try {
     const targets = await startTargets({
       processes,
       folder,
       apiKeys,
+      surroundings,
       peersFolder: resolve(".cache/bench/peers"),
       peers: (["portkey", "litellm", "nginx"] as const).filter(
         (name) => size.peers.length === 0 || size.peers.includes(name),
@@ -53,8 +56,16 @@ async function run(size: Size): Promise<void> {
     console.log(JSON.stringify(await measureAll(targets, apiKeys, size), undefined, 2));
   } finally {
     processes.stop();
+    surroundings.stop();
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+/** By target. Asking begins anew. */
+async function blocksOf(targets: readonly Target[]): Promise<ReadonlyMap<string, number | undefined>> {
+  const blocks = new Map<string, number | undefined>();
+  for (const target of targets) blocks.set(target.name, await longestBlockMs(target));
+  return blocks;
 }
 
 async function measureAll(targets: Targets, apiKeys: readonly string[], size: Size): Promise<Record<string, unknown>> {
@@ -63,7 +74,9 @@ async function measureAll(targets: Targets, apiKeys: readonly string[], size: Si
   const rowsOf = async (of: readonly Target[], kind: LoadKind, keys: readonly string[] = oneKey): Promise<object[]> => {
     const options: MeasureOptions = { kind, seconds: size.seconds, connections: CONNECTIONS, apiKeys: keys };
     for (const target of of) await measure(target, { ...options, seconds: WARM_UP_SECONDS });
-    const rows = toRows(await measureRounds(of, size.rounds, options));
+    await blocksOf(of);
+    const samples = await measureRounds(of, size.rounds, options);
+    const rows = toRows(samples, await blocksOf(of));
     console.error(table(keys === oneKey ? kind : `${kind}, ${TENANTS} tenants`, rows));
     return rows;
   };
@@ -72,6 +85,7 @@ async function measureAll(targets: Targets, apiKeys: readonly string[], size: Si
   const stream = await rowsOf(all, "stream");
   const burst = await rowsOf([raw, gateway], "burst");
   const tenants = await rowsOf([raw, gateway], "json", apiKeys);
+  const variants = await rowsOf([raw, gateway, ...targets.variants], "json");
   const prompt16KB = await rowsOf([raw, gateway], "json 16 KB");
   const prompt132KB = await rowsOf([raw, gateway], "json 132 KB");
   const paced = { kind: "paced", seconds: size.seconds, connections: STREAMS, apiKeys: oneKey } as const;
@@ -89,6 +103,7 @@ async function measureAll(targets: Targets, apiKeys: readonly string[], size: Si
     stream,
     burst,
     tenants,
+    variants,
     prompt16KB,
     prompt132KB,
     firstToken,

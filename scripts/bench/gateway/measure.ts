@@ -26,7 +26,7 @@ export async function measure(target: Target, options: MeasureOptions): Promise<
   const load: LoadOptions = {
     url: target.url,
     headers: target.headers,
-    apiKeys: options.apiKeys,
+    apiKeys: target.token === undefined ? options.apiKeys : [target.token],
     connections: options.connections,
     durationMs: options.seconds * 1000,
     kind: options.kind,
@@ -49,6 +49,19 @@ async function runInChild(load: LoadOptions): Promise<LoadResult> {
   for await (const chunk of child.stdout) text += String(chunk);
   return JSON.parse(text);
 }
+
+/**
+ * The longest time for which a gateway's event loop did not turn since it was asked last, in milliseconds; nothing for others. Node
+ * samples it every 10 ms, which are taken off, and on a busy machine it holds what others took as well.
+ */
+export async function longestBlockMs({ adminUrl }: Target): Promise<number | undefined> {
+  if (adminUrl === undefined) return undefined;
+  const answer = await fetch(`${adminUrl}/metrics`);
+  const seconds = /^nodejs_eventloop_lag_max_seconds (\S+)$/m.exec(await answer.text())?.[1];
+  return seconds === undefined ? undefined : Math.max(0, Math.round(Number(seconds) * 1000 - SAMPLE_MS));
+}
+
+const SAMPLE_MS = 10;
 
 /** Rounds of all targets one after the other, so that noise meets each of them. */
 export async function measureRounds(

@@ -9,10 +9,12 @@ export interface Row {
   readonly requestsPerSecondOfCpu: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
+  /** The longest block of its event loop; of our gateways alone. */
+  readonly longestBlockMs: number | undefined;
 }
 
 /** The raw proxy's own row comes first. */
-export function toRows(samples: readonly Sample[]): Row[] {
+export function toRows(samples: readonly Sample[], blocks: ReadonlyMap<string, number | undefined>): Row[] {
   const names = [...new Set(samples.map(({ target }) => target))];
   const raw = samples.filter(({ target }) => target === "raw").map((each) => each.cpuMicrosPerRequest);
   return names.map((target) => {
@@ -26,6 +28,7 @@ export function toRows(samples: readonly Sample[]): Row[] {
       requestsPerSecondOfCpu: Math.round(1_000_000 / median(micros)),
       p50Ms: median(own.map(({ load }) => load.p50Ms)),
       p99Ms: median(own.map(({ load }) => load.p99Ms)),
+      longestBlockMs: blocks.get(target),
     };
   });
 }

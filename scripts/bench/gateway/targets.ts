@@ -2,8 +2,9 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { installPeer, litellmConfig, nginxConfig, type PEERS } from "./peers.ts";
-import { writePod } from "./pod.ts";
+import { type Variant, writePod } from "./pod.ts";
 import { freePort, type Processes } from "./processes.ts";
+import type { Surroundings } from "./surroundings.ts";
 
 /** Something that stands between a client and the model, or the model itself. */
 export interface Target {
@@ -13,12 +14,19 @@ export interface Target {
   /** Whether its workers are processes of their own. */
   readonly hasWorkers: boolean;
   readonly headers: Readonly<Record<string, string>>;
+  /** What its clients send instead of the run's keys. */
+  readonly token?: string;
+  /** Where its own metrics are. */
+  readonly adminUrl?: string;
 }
 
 export interface Targets {
   readonly direct: Target;
   readonly raw: Target;
+  /** With everything on. */
   readonly gateway: Target;
+  /** Ours in other ways: with less, with more, and called with a token. */
+  readonly variants: readonly Target[];
   readonly peers: readonly Target[];
   /** Why a peer could not take part. */
   readonly absent: Readonly<Record<string, string>>;
@@ -32,6 +40,7 @@ export interface TargetOptions {
   readonly peersFolder: string;
   readonly peers: readonly (keyof typeof PEERS)[];
   readonly apiKeys: readonly string[];
+  readonly surroundings: Surroundings;
 }
 
 const ENTRY = fileURLToPath(new URL("../gateway.ts", import.meta.url));
@@ -48,9 +57,26 @@ export async function startTargets(options: TargetOptions): Promise<Targets> {
   };
   const direct = await begin("direct", [node, ENTRY, "model"]);
   const raw = await begin("raw", [node, ENTRY, "raw", direct.url]);
-  const port = await freePort();
-  const pod = writePod(folder, { modelUrl: direct.url, port, apiKeys: options.apiKeys });
-  const gateway = await begin("gateway", [node, GATEWAY], { ...pod, PORT: String(port) });
+  const startOurs = async (name: string, variant: Variant): Promise<Target> => {
+    const [port, adminPort] = [await freePort(), await freePort()];
+    const { apiKeys, surroundings } = options;
+    const pod = writePod(join(folder, name), {
+      modelUrl: direct.url,
+      port,
+      adminPort,
+      apiKeys,
+      surroundings,
+      variant,
+    });
+    return { ...(await begin(name, [node, GATEWAY], { ...pod, PORT: String(port) })), adminUrl: urlOf(adminPort) };
+  };
+  const gateway = await startOurs("gateway", "everything");
+  const variants = [
+    await startOurs("gateway, plain", "plain"),
+    { ...(await startOurs("gateway, called with a token", "everything")), token: options.surroundings.token },
+    await startOurs("gateway, traced 10 %", "traced 10 %"),
+    await startOurs("gateway, traced 100 %", "traced 100 %"),
+  ];
   const peers: Target[] = [];
   const absent: Record<string, string> = {};
   for (const name of options.peers)
@@ -59,7 +85,7 @@ export async function startTargets(options: TargetOptions): Promise<Targets> {
     } catch (error) {
       absent[name] = error instanceof Error ? (error.message.split("\n", 1)[0] ?? "") : String(error);
     }
-  return { direct, raw, gateway, peers, absent };
+  return { direct, raw, gateway, variants, peers, absent };
 }
 
 async function startPeer(
