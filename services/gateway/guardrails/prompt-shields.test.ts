@@ -171,6 +171,8 @@ describe("checkPromptShields()", () => {
     // Of its own: what earlier tests have cut may still arrive at the other.
     const slow = await startPeer((request, response, body) => {
       most = Math.max(most, ++running);
+      // The attack is among the second four: with it the other three are cut, so they get no answer.
+      if (slow.requests.length > 4 && !body.includes("ATTACK")) return;
       systemClock.after(5, () => {
         running -= 1;
         shield(request, response, body);
@@ -185,7 +187,7 @@ describe("checkPromptShields()", () => {
     await dispatcher.destroy();
     await slow.stop();
     expect(most).toBe(4);
-    expect(slow.requests.length).toBeLessThan(13);
+    expect(slow.requests.length).toBeLessThanOrEqual(8);
   });
 
   it.each<[string, Peer["answer"], string, number]>([
