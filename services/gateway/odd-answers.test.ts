@@ -61,6 +61,8 @@ const NO_ANSWER: readonly Row[] = [
   { name: "nothing, as the connection ends", speaks: sayAndEnd(AS_JSON, "\r\n") },
   { name: "half a body, as the connection ends", speaks: sayAndEnd(AS_JSON, "\r\n", JSON_BODY.slice(0, 30)) },
   { name: "a page for people", speaks: say(HEAD, "content-type: text/html\r\n", sized("<html>Log in</html>")) },
+  { name: "a page that ends as an object does", speaks: say(HEAD, "content-type: text/html\r\n", sized("<style>a{}")) },
+  { name: "an object that says it is a page", speaks: say(HEAD, "content-type: text/html\r\n", sized(JSON_BODY)) },
   { name: "chunks that are none", speaks: say(AS_JSON, CHUNKED, "ZZZ\r\n{}\r\n") },
   { name: "a chunk longer than it says", speaks: say(AS_JSON, CHUNKED, "2\r\n{{{{{{}\r\n0\r\n\r\n") },
   { name: "two lengths", speaks: say(AS_JSON, "content-length: 2\r\n", sized(JSON_BODY)) },
@@ -108,8 +110,8 @@ const ANSWERS: readonly Row[] = [
   },
 ];
 
-/** Of an empty body, a page, a redirect, gzip; of hints, blanks and two answers to come. */
-const REUSABLE = 8;
+/** Of an empty body, three pages, a redirect, gzip; of hints, blanks and two answers to come. */
+const REUSABLE = 10;
 
 let bare: Server;
 let good: Peer;
