@@ -1,3 +1,14 @@
+import {
+  BACKSLASH,
+  CLOSE_BRACE,
+  CLOSE_BRACKET,
+  COLON,
+  COMMA,
+  DEPTH_MAX,
+  OPEN_BRACE,
+  OPEN_BRACKET,
+  QUOTE,
+} from "./json-bytes.ts";
 import { isUtf8 } from "node:buffer";
 
 type JsonKind = "string" | "number" | "boolean" | "null" | "object" | "array";
@@ -25,17 +36,6 @@ export type JsonScan =
     }
   | { readonly ok: false; readonly problem: string };
 
-/** Deeper nesting is refused: it is no prompt but an attack on parsers behind us. */
-const DEPTH_MAX = 128;
-
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-const COMMA = 0x2c;
-const COLON = 0x3a;
-const OPEN_BRACE = 0x7b;
-const CLOSE_BRACE = 0x7d;
-const OPEN_BRACKET = 0x5b;
-const CLOSE_BRACKET = 0x5d;
 const MINUS = 0x2d;
 const ZERO = 0x30;
 const NINE = 0x39;

@@ -1,3 +1,14 @@
+import {
+  BACKSLASH,
+  CLOSE_BRACE,
+  CLOSE_BRACKET,
+  COLON,
+  COMMA,
+  DEPTH_MAX,
+  OPEN_BRACE,
+  OPEN_BRACKET,
+  QUOTE,
+} from "./json-bytes.ts";
 /** A JSON value and where it stands: bytes [start, end), the quotes of a string included. */
 export type JsonNode =
   | { readonly kind: "string" | "other"; readonly start: number; readonly end: number }
@@ -15,16 +26,6 @@ export interface Splice {
   readonly end: number;
   readonly text: string;
 }
-
-const DEPTH_MAX = 128;
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-const COMMA = 0x2c;
-const COLON = 0x3a;
-const OPEN_BRACE = 0x7b;
-const CLOSE_BRACE = 0x7d;
-const OPEN_BRACKET = 0x5b;
-const CLOSE_BRACKET = 0x5d;
 
 /**
  * The values of a JSON text with their places, so that a string in it can be replaced and every other byte stays. Nothing when it is

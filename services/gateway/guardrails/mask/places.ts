@@ -1,3 +1,4 @@
+import { CLOSE_BRACE, CLOSE_BRACKET, COLON, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from "../../wire/json-bytes.ts";
 import type { ModelOperation } from "../../wire/openai.ts";
 import {
   CLIENT_DOCUMENTS,
@@ -47,14 +48,6 @@ export interface PlaceOptions {
   readonly operation: ModelOperation;
   readonly source: TextsSource;
 }
-
-const QUOTE = 0x22;
-const COMMA = 0x2c;
-const COLON = 0x3a;
-const OPEN_BRACE = 0x7b;
-const OPEN_BRACKET = 0x5b;
-const CLOSE_BRACE = 0x7d;
-const CLOSE_BRACKET = 0x5d;
 
 /** Reads a body that is JSON; of one that is not, it finds some of the places. */
 export function createPlaceReader(text: string, options: PlaceOptions): PlaceReader {
