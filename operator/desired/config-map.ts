@@ -13,7 +13,7 @@ import { CONFIG_MAPS } from "#runtime/kube/resources.ts";
 import { canonicalJson, sha256 } from "../canonical.ts";
 import { approvalsConfig } from "./approvals.ts";
 import { toGatewayGuardrail } from "./guardrails.ts";
-import { type DesiredInput, replicasOf, serviceAccountOf, serviceHost } from "./input.ts";
+import { type DesiredInput, replicaRange, serviceAccountOf, serviceHost } from "./input.ts";
 import { child, childName, type Component, type DesiredObject } from "./names.ts";
 
 /** The configuration of both components: what the kubelet mounts, and the digests that the pods echo. */
@@ -43,7 +43,8 @@ export function renderConfig(input: DesiredInput): RenderedConfig {
 
 function gatewayConfig(input: DesiredInput): GatewayConfig {
   const { agent, spec } = input;
-  const pods = gatewaysMax(spec);
+  // Each pod has its share of a rate: the more there may be, the smaller it is.
+  const pods = replicaRange(spec, "gateway").max;
   return {
     agent: { namespace: agent.namespace, name: agent.name },
     models: spec.models.map((model) => ({
@@ -71,12 +72,6 @@ function gatewayConfig(input: DesiredInput): GatewayConfig {
       : {}),
     serviceIdentity: serviceIdentity(input, "gateway"),
   };
-}
-
-/** Each pod has its share of a rate: the more there may be, the smaller it is. */
-function gatewaysMax(spec: DesiredInput["spec"]): number {
-  const replicas = replicasOf(spec, "gateway");
-  return replicas === "Autoscaled" ? (spec.gateway.autoscaling?.maxReplicas ?? 1) : replicas;
 }
 
 function orchestratorConfig(input: DesiredInput): OrchestratorConfig {

@@ -38,6 +38,17 @@ export function replicasOf(spec: AgentDeploymentSpec, component: Component): num
   return replicas ?? (component === "gateway" ? 2 : 1);
 }
 
+/** The fewest and the most pods that there should be: the same where nobody else decides. */
+export function replicaRange(
+  spec: AgentDeploymentSpec,
+  component: Component,
+): { readonly min: number; readonly max: number } {
+  const replicas = replicasOf(spec, component);
+  if (replicas !== "Autoscaled") return { min: replicas, max: replicas };
+  const { minReplicas = 1, maxReplicas = 1 } = spec[component].autoscaling ?? {};
+  return { min: minReplicas, max: maxReplicas };
+}
+
 /** The account whose token a component's pods carry. */
 export function serviceAccountOf(input: Pick<DesiredInput, "agent" | "spec">, component: Component): string {
   const given = component === "gateway" ? input.spec.identity?.serviceAccountName : undefined;

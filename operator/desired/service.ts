@@ -1,8 +1,8 @@
 import { POD_PORTS } from "#core/pod-paths.ts";
 import { PERSISTENT_VOLUME_CLAIMS, POD_DISRUPTION_BUDGETS, SERVICES } from "#runtime/kube/resources.ts";
 import { canonicalQuantity } from "../canonical.ts";
-import { type DesiredInput, replicasOf } from "./input.ts";
-import { child, childName, type Component, COMPONENTS, type DesiredObject, selectorLabels } from "./names.ts";
+import { type DesiredInput, replicaRange } from "./input.ts";
+import { child, childName, COMPONENTS, type DesiredObject, selectorLabels } from "./names.ts";
 
 /** The public port of each component; the admin port is part of no Service. */
 export function services(input: DesiredInput): DesiredObject[] {
@@ -26,7 +26,7 @@ export function services(input: DesiredInput): DesiredObject[] {
 
 /** Not for a single pod: it would block every drain. */
 export function podDisruptionBudgets(input: DesiredInput): DesiredObject[] {
-  return COMPONENTS.filter((component) => podsMin(input, component) > 1).map((component) =>
+  return COMPONENTS.filter((component) => replicaRange(input.spec, component).min > 1).map((component) =>
     child(input.agent, {
       ref: POD_DISRUPTION_BUDGETS,
       name: childName(input.agent, component),
@@ -34,11 +34,6 @@ export function podDisruptionBudgets(input: DesiredInput): DesiredObject[] {
       body: { spec: { maxUnavailable: 1, selector: { matchLabels: selectorLabels(input.agent, component) } } },
     }),
   );
-}
-
-function podsMin(input: DesiredInput, component: Component): number {
-  const replicas = replicasOf(input.spec, component);
-  return replicas === "Autoscaled" ? (input.spec[component].autoscaling?.minReplicas ?? 1) : replicas;
 }
 
 /** The orchestrator's journal. It goes with the agent, never before: pruning leaves it alone. */
